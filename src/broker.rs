@@ -1,0 +1,103 @@
+//! The ports to the broker: where events come from ([`Source`]) and where they go ([`Sink`]). Neither knows what an event
+//! means. Both reconnect by themselves: an outage is a wait, never an error.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::store::Outcome;
+
+/// Most deliveries in one batch: half the latency of 1,000 and within a tenth of its speed.
+pub const BATCH_EVENTS_MAX: usize = 500;
+/// Most bytes in one batch, so that 500 large bodies do not make one huge transaction.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a message says about itself beside its body. Text that is no UTF-8, and headers that are no text, are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Properties {
+    /// The MIME type of the body.
+    pub content_type: Option<String>,
+    /// Anything but none is refused: nothing is decompressed.
+    pub content_encoding: Option<String>,
+    /// The publishing user, as verified by the broker.
+    pub user_id: Option<String>,
+    /// Text headers, by their names as sent.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// One message as it came: nothing of it has been looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What it says about itself.
+    pub properties: Properties,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// How often it was delivered before, as far as the broker knows.
+    pub earlier_deliveries: u32,
+}
+
+/// Consecutive deliveries of one channel. Settling the tag settles all of them, so nothing of a batch may be set aside.
+#[derive(Debug)]
+pub struct Batch {
+    /// Names the last of them.
+    pub tag: Tag,
+    /// In the order they came; never empty.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// The last delivery of a batch, on one channel of one connection. A tag of a lost connection names nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Counts the connections of a source.
+    pub generation: u64,
+    /// Which of the connection's channels.
+    pub channel: u16,
+    /// The delivery tag.
+    pub last: u64,
+}
+
+/// Where events come from.
+#[async_trait]
+pub trait Source: Send {
+    /// Waits for a delivery, then takes what else is ready, at most `max` and [`BATCH_BYTES_MAX`]. One that was delivered
+    /// twice or more before comes alone. Cancel safe. `None` once stopped and empty.
+    async fn next(&mut self, max: usize) -> Option<Batch>;
+    /// What became of the batch is committed: the broker may forget it. A tag of a lost connection is ignored: the messages
+    /// come again, and the inbox knows them.
+    async fn settle(&mut self, tag: Tag, outcomes: &[Outcome]);
+    /// No new deliveries; what is buffered is still handed out.
+    async fn stop(&mut self);
+    /// The store is away for long: give everything back now, once, instead of letting the broker's acknowledgement timeout
+    /// do it again and again. The next call of `next` begins anew.
+    async fn release(&mut self);
+}
+
+/// One event on its way out: the envelope, byte for byte; its routing key, id and headers are read from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its row in the outbox.
+    pub id: i64,
+    /// The envelope.
+    pub body: String,
+}
+
+/// What became of one published event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The broker has it, and will not lose it.
+    Confirmed,
+    /// No queue wanted it although one should.
+    Unroutable,
+    /// Nobody knows: it has to be published again.
+    Unknown,
+}
+
+/// Where events go.
+#[async_trait]
+pub trait Sink: Send {
+    /// Waits until publishing can work: connected and not blocked. Cancel safe.
+    async fn ready(&mut self);
+    /// Sends all, then waits for every fate; one per event, in order. What the broker has said nothing about for 5 s is
+    /// [`Fate::Unknown`].
+    async fn publish(&mut self, events: &[Outgoing]) -> Vec<Fate>;
+}

@@ -1,0 +1,11 @@
+//! The business itself, pure: no async, no I/O, no clock, no randomness, and nothing of the wire. Time is an argument.
+//! Start with [`lifecycle`]: the whole table of transitions.
+
+pub mod command;
+pub mod dates;
+pub mod exception;
+pub mod history;
+pub mod ids;
+pub mod json;
+pub mod rules;
+pub mod ticket;

@@ -1,0 +1,69 @@
+//! Calendar dates, and what day it is. A date has *passed* at the end of that day in the settings' time zone.
+
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+
+/// A moment, as the worker's clock or an event's sender gave it.
+pub type Timestamp = DateTime<Utc>;
+
+/// Reads `YYYY-MM-DD`, years 0001 to 9999, and nothing else.
+pub fn parse_date(text: &str) -> Option<NaiveDate> {
+    let shape = text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| shape)?;
+    (date.year() >= 1).then_some(date)
+}
+
+/// Reads RFC 3339 with an offset, years 0001 to 9999.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    (1..=9999).contains(&time.year()).then_some(time)
+}
+
+/// The calendar day a moment falls on.
+pub fn day(now: Timestamp, zone: chrono_tz::Tz) -> NaiveDate {
+    now.with_timezone(&zone).date_naive()
+}
+
+/// The moment without what Postgres cannot keep: microseconds are its finest grain, and hashes are taken over what is kept.
+pub fn to_microseconds(time: Timestamp) -> Timestamp {
+    DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_written_form_is_a_date() {
+        assert_eq!(parse_date("2026-12-05"), NaiveDate::from_ymd_opt(2026, 12, 5));
+        for text in [
+            "2026-02-30",
+            "2026-2-03",
+            "+026-02-03",
+            "10000-01-01",
+            "2026-02-03 ",
+            "0000-01-01",
+            "20260203",
+            "2026-02-0３",
+        ] {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_an_offset() {
+        assert!(parse_time("2026-11-24T09:00:00+01:00").is_some());
+        assert_eq!(parse_time("2026-11-24T09:00:00"), None);
+        assert_eq!(parse_time("10000-01-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn the_day_depends_on_the_zone() {
+        let late = parse_time("2026-11-24T23:30:00Z").unwrap();
+        assert_eq!(day(late, chrono_tz::UTC).day(), 24);
+        assert_eq!(day(late, chrono_tz::Europe::Berlin).day(), 25);
+    }
+}

@@ -1,0 +1,254 @@
+//! The ports to the database: [`Store`] runs turns, [`Views`] answers look-ups. The values that cross them are here too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+
+use crate::broker::{Outgoing, Properties};
+use crate::domain::dates::Timestamp;
+use crate::domain::exception::Exception;
+use crate::domain::history::Entry;
+use crate::domain::ids::{Digest, ExceptionId, TicketId};
+use crate::domain::ticket::Ticket;
+
+/// The first 16 bytes of SHA-256(length of source, source, id): what an event is known by.
+pub type EventKey = Digest;
+/// A row of the outbox.
+pub type OutboxId = i64;
+/// A row of the parked events.
+pub type ParkedId = i64;
+
+/// What became of an event. Exactly one of these, for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it says, or there was nothing to do.
+    Applied,
+    /// The same event, again.
+    Repeated,
+    /// The business said no, with a code.
+    Refused(&'static str),
+    /// It can never be processed, for a reason.
+    Failed(&'static str),
+    /// It waits for its submission.
+    Parked,
+}
+
+/// What the inputs of a turn name, known before anything is read: one look is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Events by key, with the digest of their content: whether they were seen before.
+    pub events: BTreeMap<EventKey, BTreeSet<Digest>>,
+    /// Exceptions by id, each with its ticket and the ticket's other live exceptions.
+    pub exceptions: BTreeSet<ExceptionId>,
+    /// Of these, the ones being submitted: parked events that wait for them are wanted too.
+    pub submitted: BTreeSet<ExceptionId>,
+    /// Tickets by id, each with its live exceptions.
+    pub tickets: BTreeSet<TicketId>,
+    /// At most so many parked events whose time has come.
+    pub expired_max: usize,
+    /// At most so many rows of the outbox that nobody has in hand; they are claimed for this instance.
+    pub claims_max: usize,
+}
+
+/// What is known of an event that was seen before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The digest of its content.
+    pub digest: Digest,
+    /// Contents of the same (source, id), other than the first, that were already recorded as failures; only those wanted.
+    pub conflicts: BTreeSet<Digest>,
+}
+
+/// Everything a turn may look at.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The database's clock when the transaction began. Ownership of outbox rows and parking count by it.
+    pub database_time: Timestamp,
+    /// Wanted events that are in the inbox.
+    pub seen: BTreeMap<EventKey, Seen>,
+    /// Exceptions that are wanted, or live on a wanted ticket or on the ticket of a wanted exception.
+    pub exceptions: BTreeMap<ExceptionId, Exception>,
+    /// Tickets that are wanted, or belong to a wanted exception.
+    pub tickets: BTreeMap<TicketId, Ticket>,
+    /// Parked events of submitted exceptions, and expired ones, in the order they were parked.
+    pub parked: Vec<ParkedRow>,
+    /// How many events are parked; counted only if a wanted exception is missing, else 0.
+    pub parked_count: u64,
+    /// Claimed rows of the outbox.
+    pub claimed: Vec<Outgoing>,
+}
+
+/// Everything a turn writes, and the outcome of each of its deliveries.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Changes {
+    /// One for each delivery, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Events not seen before.
+    pub inbox: Vec<InboxRow>,
+    /// Parked events that came to an end in this turn: their inbox rows get this outcome.
+    pub ended: Vec<(EventKey, Outcome)>,
+    /// Exceptions that are new or changed; each once.
+    pub exceptions: Vec<Exception>,
+    /// Tickets that are new or changed; each once.
+    pub tickets: Vec<Ticket>,
+    /// New history entries, in order per exception.
+    pub history: Vec<Entry>,
+    /// New outgoing events, in order: envelopes.
+    pub outbox: Vec<String>,
+    /// Whether this instance publishes the new ones itself: then nobody else may for 15 s.
+    pub held: bool,
+    /// Rows of the outbox that are done.
+    pub confirmed: Vec<OutboxId>,
+    /// Rows of the outbox that found no queue: tried again later.
+    pub unroutable: Vec<OutboxId>,
+    /// Events that begin to wait.
+    pub park: Vec<NewParked>,
+    /// Events that no longer wait.
+    pub unpark: Vec<ParkedId>,
+    /// New failures.
+    pub failures: Vec<Failure>,
+    /// The rule set behind new assignments, kept so that they can be explained after the file has changed.
+    pub rule_set: Option<RuleSetRow>,
+}
+
+/// An event's row in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxRow {
+    /// Its key.
+    pub key: EventKey,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// An event that waits for its submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewParked {
+    /// The exception it names.
+    pub exception_id: ExceptionId,
+    /// Its key in the inbox.
+    pub event_key: EventKey,
+    /// By the database's clock.
+    pub parked_at: Timestamp,
+    /// By the database's clock.
+    pub expires_at: Timestamp,
+    /// As it came.
+    pub properties: Properties,
+    /// As it came.
+    pub body: Vec<u8>,
+}
+
+/// A row of the parked events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedRow {
+    /// Grows in the order of arrival.
+    pub id: ParkedId,
+    /// What is parked.
+    pub event: NewParked,
+}
+
+/// An input that can never be processed, with its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Made from the event's key and digest: the same input fails once.
+    pub id: uuid::Uuid,
+    /// The event's key.
+    pub event_key: EventKey,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// A word of the closed list.
+    pub reason: &'static str,
+    /// What is wrong and what would be right, for a person.
+    pub message: String,
+    /// Groups failures of one kind: reason, type and the place in the event.
+    pub fingerprint: String,
+    /// The event's `source`, or what stands in for it.
+    pub source: String,
+    /// The event's `id`, or what stands in for it.
+    pub event_id: String,
+    /// The event's `type`, where it could be read.
+    pub event_type: Option<String>,
+    /// The exception it names, where that could be read.
+    pub exception_id: Option<ExceptionId>,
+    /// The database's clock.
+    pub received_at: Timestamp,
+    /// As it came.
+    pub properties: Properties,
+    /// As it came.
+    pub body: Vec<u8>,
+}
+
+/// A rules file, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSetRow {
+    /// SHA-256 of the file, in hex.
+    pub hash: String,
+    /// The file's `version`.
+    pub version: String,
+    /// The file.
+    pub body: String,
+}
+
+/// What is committed.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// The outcome of each delivery.
+    pub outcomes: Vec<Outcome>,
+    /// The events now in this instance's hands: the claimed ones, then the turn's own when `held`.
+    pub outgoing: Vec<Outgoing>,
+    /// Whether the claim was as large as was wanted.
+    pub claims_full: bool,
+    /// How many parked events were found expired.
+    pub expired: usize,
+    /// Whether the outbox holds as much as it may.
+    pub outbox_full: bool,
+}
+
+/// Why a turn did not happen, or may not have.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not reached, not answered, full, read-only, or anything not known to be the content's fault. Nothing is known of
+    /// the turn, not even whether it was committed: try the same inputs again.
+    #[error("the database is away: {0}")]
+    Away(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The content was refused (SQLSTATE classes 22, 23, 54) and nothing was written. Halve the inputs.
+    #[error("the database refused the content: {0}")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Decides what a turn writes: a plain function, so nothing can be awaited while the transaction is open. It may be asked
+/// again on fresh state.
+pub type Plan<'a> = dyn FnMut(Snapshot) -> Changes + Send + 'a;
+
+/// Runs turns, one at a time in the whole database.
+#[async_trait]
+pub trait Store: Send {
+    /// One turn: takes the database's write lock, reads what is wanted, asks `plan`, writes, commits.
+    async fn turn(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, StoreError>;
+}
+
+/// A look-up that could not be answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the database did not answer the look-up: {0}")]
+pub struct ViewError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// One history row as it is stored, for showing and for checking the chain.
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    /// Counts from 1.
+    pub number: u32,
+    /// The stored fields, in the order of [`crate::domain::history::Happening::fields`].
+    pub fields: [String; 11],
+    /// The stored hash.
+    pub hash: Vec<u8>,
+}
+
+/// What people look at; on its own connections, never the worker's.
+#[async_trait]
+pub trait Views: Send + Sync {
+    /// One exception with its whole history, oldest entry first.
+    async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError>;
+    /// Whether the database answers and holds the schema this version needs.
+    async fn ready(&self) -> Result<(), ViewError>;
+}
