@@ -7,7 +7,8 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 /// The first wait, before jitter.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 
-/// Waits between attempts: doubling from 100 ms, with jitter, never longer than `wait_max`, without end.
+/// Waits between attempts: doubling from 100 ms, never longer than `wait_max`, without end. Jitter adds up to as much again,
+/// so the series itself stops growing at half the bound: even the longest waits of many workers differ.
 #[derive(Debug)]
 pub struct Waits {
     backoff: ExponentialBackoff,
@@ -20,13 +21,13 @@ impl Waits {
         let backoff = ExponentialBuilder::new()
             .with_jitter()
             .with_min_delay(WAIT_MIN)
-            .with_max_delay(wait_max)
+            .with_max_delay(wait_max / 2)
             .without_max_times()
             .build();
         Self { backoff, wait_max }
     }
 
-    /// The next wait. Jitter may only shorten what the bound allows.
+    /// The next wait.
     pub fn next_wait(&mut self) -> Duration {
         self.backoff.next().unwrap_or(self.wait_max).min(self.wait_max)
     }
@@ -42,6 +43,7 @@ mod tests {
         let series: Vec<_> = (0..1_000).map(|_| waits.next_wait()).collect();
         assert!(series[0] >= WAIT_MIN && series[0] <= 2 * WAIT_MIN);
         assert!(series.iter().all(|wait| *wait <= Duration::from_secs(30)));
-        assert!(series[999] > Duration::from_secs(15), "{:?}", series[999]);
+        assert!(series[500..].iter().all(|wait| *wait >= Duration::from_secs(15)));
+        assert_ne!(series[998], series[999], "jitter at the bound too");
     }
 }
