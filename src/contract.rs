@@ -1,4 +1,6 @@
-//! The wire: what comes in is read strictly ([`decode`]), what goes out is written once and never again ([`outgoing`]).
+//! The wire: what comes in is read strictly ([`inbound`]), what goes out is written once and never again ([`outbound`]).
 //! Names and limits are those of the integration guide.
 
+pub mod digest;
+pub mod json;
 pub mod reason;
