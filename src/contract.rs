@@ -2,5 +2,7 @@
 //! Names and limits are those of the integration guide.
 
 pub mod digest;
+pub mod fields;
+pub mod inbound;
 pub mod json;
 pub mod reason;

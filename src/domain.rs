@@ -4,6 +4,7 @@
 pub mod command;
 pub mod dates;
 pub mod exception;
+pub mod fields;
 pub mod history;
 pub mod ids;
 pub mod json;
