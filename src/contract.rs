@@ -5,4 +5,5 @@ pub mod digest;
 pub mod fields;
 pub mod inbound;
 pub mod json;
+pub mod outbound;
 pub mod reason;

@@ -6,3 +6,4 @@ pub mod domain;
 pub mod health;
 pub mod retry;
 pub mod store;
+pub mod worker;

@@ -121,7 +121,10 @@ impl<'a> Fields<'a> {
     pub fn word(&mut self, path: &str, value: &'a Json) -> Option<String> {
         let text = self.text(path, value)?;
         if text.chars().any(is_hidden) {
-            self.note(Reason::BadText, format!("data.{path}: contains a control, bidirectional or zero-width character"));
+            self.note(
+                Reason::BadText,
+                format!("data.{path}: contains a control, bidirectional or zero-width character"),
+            );
             return None;
         }
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -146,7 +149,8 @@ impl<'a> Fields<'a> {
         let path = field.path;
         let Some(value) = self.data.at(path) else {
             // Where the object around it is missing, that alone is said.
-            let parent_is_there = path.rsplit_once('.').is_none_or(|(parent, _)| matches!(self.data.at(parent), Some(Json::Object(_))));
+            let parent_is_there =
+                path.rsplit_once('.').is_none_or(|(parent, _)| matches!(self.data.at(parent), Some(Json::Object(_))));
             if field.required && parent_is_there {
                 self.note(Reason::Schema, format!("data.{path} is missing"));
             }
@@ -165,9 +169,13 @@ impl<'a> Fields<'a> {
             Kind::Date => drop(self.date(path, value)),
             Kind::Bool => self.expect(path, value, "true or false", |v| matches!(v, Json::Bool(_))),
             Kind::Score => self.expect(path, value, "a decimal number, as a string or a number", is_score),
-            Kind::TextList => self.expect(path, value, "a list of strings", |v| list_of(v, |i| matches!(i, Json::Text(_)))),
+            Kind::TextList => {
+                self.expect(path, value, "a list of strings", |v| list_of(v, |i| matches!(i, Json::Text(_))))
+            }
             Kind::Object | Kind::Custom => self.expect(path, value, "an object", |v| matches!(v, Json::Object(_))),
-            Kind::ObjectList => self.expect(path, value, "a list of objects with strings", |v| list_of(v, is_text_object)),
+            Kind::ObjectList => {
+                self.expect(path, value, "a list of objects with strings", |v| list_of(v, is_text_object))
+            }
         }
     }
 

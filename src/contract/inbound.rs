@@ -73,7 +73,11 @@ pub struct Content {
 impl Inbound {
     /// How the history names it.
     pub fn event_ref(&self) -> EventRef {
-        EventRef { source: self.source.clone(), id: self.id.clone(), event_type: self.event_type.clone().unwrap_or_default() }
+        EventRef {
+            source: self.source.clone(),
+            id: self.id.clone(),
+            event_type: self.event_type.clone().unwrap_or_default(),
+        }
     }
 }
 
@@ -124,7 +128,10 @@ fn read(message: &Message<'_>, seen: &mut Sighted) -> Result<Content, Fault> {
         see_headers(message.headers, seen);
     }
     if message.body.len() > BODY_BYTES_MAX {
-        return Err(Fault::new(Reason::TooLarge, format!("the body has {} bytes, more than {BODY_BYTES_MAX}", message.body.len())));
+        return Err(Fault::new(
+            Reason::TooLarge,
+            format!("the body has {} bytes, more than {BODY_BYTES_MAX}", message.body.len()),
+        ));
     }
     let mode = mode?;
     let document = json::read(message.body)?;
@@ -158,7 +165,9 @@ fn mode(message: &Message<'_>) -> Result<Mode, Fault> {
     match essence.as_str() {
         "application/cloudevents+json" => Ok(Mode::Structured),
         "application/json" => Ok(Mode::Binary),
-        _ => bad(format!("content type {content_type:?}: expected application/cloudevents+json, or application/json with ce-* headers")),
+        _ => bad(format!(
+            "content type {content_type:?}: expected application/cloudevents+json, or application/json with ce-* headers"
+        )),
     }
 }
 
@@ -194,7 +203,8 @@ fn open_binary(message: &Message<'_>, document: Document, seen: &mut Sighted) ->
     }
     seen.data = Some(document.value.clone());
     let text = String::from_utf8_lossy(message.body).trim().to_owned();
-    let attributes = message.headers.iter().filter_map(|(name, value)| Some((attribute(name)?, Json::Text(value.clone()))));
+    let attributes =
+        message.headers.iter().filter_map(|(name, value)| Some((attribute(name)?, Json::Text(value.clone()))));
     Ok((Json::Object(attributes.collect()), Some(Data { text, value: document.value })))
 }
 
@@ -208,14 +218,19 @@ fn attribute(header: &str) -> Option<String> {
 fn see_headers(headers: &BTreeMap<String, String>, seen: &mut Sighted) {
     let attributes = headers.iter().filter_map(|(name, value)| Some((attribute(name)?, Json::Text(value.clone()))));
     see_envelope(&Json::Object(attributes.collect()), seen);
-    seen.traceparent = seen.traceparent.take().or_else(|| headers.get("traceparent").cloned()).filter(|t| is_traceparent(t));
+    seen.traceparent =
+        seen.traceparent.take().or_else(|| headers.get("traceparent").cloned()).filter(|t| is_traceparent(t));
 }
 
 fn see_envelope(envelope: &Json, seen: &mut Sighted) {
-    let readable = |name| envelope.text_at(name).filter(|text| attribute_fault(name, text).is_none()).map(str::to_owned);
+    let readable =
+        |name| envelope.text_at(name).filter(|text| attribute_fault(name, text).is_none()).map(str::to_owned);
     seen.source = readable("source");
     seen.id = readable("id");
-    seen.event_type = envelope.text_at("type").filter(|t| t.len() <= ATTRIBUTE_CHARS_MAX && !t.chars().any(char::is_control)).map(str::to_owned);
+    seen.event_type = envelope
+        .text_at("type")
+        .filter(|t| t.len() <= ATTRIBUTE_CHARS_MAX && !t.chars().any(char::is_control))
+        .map(str::to_owned);
     seen.traceparent = envelope.text_at("traceparent").filter(|t| is_traceparent(t)).map(str::to_owned);
 }
 
@@ -232,7 +247,13 @@ fn attribute_fault(name: &str, text: &str) -> Option<Fault> {
     (!fits).then(|| Fault::new(Reason::Schema, format!("{name}: expected 1 to {ATTRIBUTE_CHARS_MAX} characters")))
 }
 
-fn check_envelope(envelope: &Json, mode: Mode, has_nul: bool, seen: &Sighted, data: Option<Data>) -> Result<Content, Fault> {
+fn check_envelope(
+    envelope: &Json,
+    mode: Mode,
+    has_nul: bool,
+    seen: &Sighted,
+    data: Option<Data>,
+) -> Result<Content, Fault> {
     let version = envelope.text_at("specversion");
     if version != Some("1.0") {
         return Err(Fault::new(Reason::UnsupportedVersion, format!("specversion {version:?}: expected \"1.0\"")));
@@ -255,7 +276,9 @@ fn check_envelope(envelope: &Json, mode: Mode, has_nul: bool, seen: &Sighted, da
     }
     for name in ["id", "source"] {
         match envelope.at(name) {
-            Some(Json::Text(text)) => attribute_fault(name, text).into_iter().for_each(|fault| fields.note(fault.reason, fault.message)),
+            Some(Json::Text(text)) => {
+                attribute_fault(name, text).into_iter().for_each(|fault| fields.note(fault.reason, fault.message))
+            }
             _ => fields.note(Reason::Schema, format!("{name} is missing or no string")),
         }
     }
@@ -293,7 +316,10 @@ fn check_type(text: &str) -> Result<(), Fault> {
         Some((name, version)) if known(name) && !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => {
             Err(Fault::new(Reason::UnsupportedVersion, format!("major version {version} of {name}: only 1 is known")))
         }
-        _ => Err(Fault::new(Reason::UnknownType, format!("type {text:?} is not known: expected {SUBMITTED} or {DECISION}"))),
+        _ => Err(Fault::new(
+            Reason::UnknownType,
+            format!("type {text:?} is not known: expected {SUBMITTED} or {DECISION}"),
+        )),
     }
 }
 

@@ -142,7 +142,10 @@ impl Reader<'_> {
         self.at += 1;
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(Fault::new(Reason::TooDeep, format!("nested deeper than {DEPTH_MAX} levels at byte {}", self.at)));
+            return Err(Fault::new(
+                Reason::TooDeep,
+                format!("nested deeper than {DEPTH_MAX} levels at byte {}", self.at),
+            ));
         }
         let value = read(self)?;
         self.depth -= 1;

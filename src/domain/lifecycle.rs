@@ -177,7 +177,14 @@ fn tell_reviewers(exception: &Exception, kind: ReviewerNotice, ticket: Option<&T
 }
 
 /// `exception.decision`: T6, T8, T9, T25.
-pub fn decide(exception: &Exception, decision: &Decision, digest: Digest, ticket: &Ticket, rules: &RuleSet, now: Timestamp) -> Ruling {
+pub fn decide(
+    exception: &Exception,
+    decision: &Decision,
+    digest: Digest,
+    ticket: &Ticket,
+    rules: &RuleSet,
+    now: Timestamp,
+) -> Ruling {
     match exception.decisions.get(&decision.decision_id) {
         Some(known) if *known == digest => return Ruling::Nothing,
         Some(_) => return Ruling::Refused(Refusal::DecisionExists),
@@ -281,7 +288,8 @@ fn enforce(exception: &mut Exception, decision: &Decision, ticket: &Ticket, now:
     exception.approved_due_date = Some(date);
     let actor = Actor::user(&decision.reviewer);
     let comment = decision.comment.clone();
-    let closing = close(exception, Status::Approved, Enforcement::InForce, Cause::Approved, &actor, comment.clone(), now);
+    let closing =
+        close(exception, Status::Approved, Enforcement::InForce, Cause::Approved, &actor, comment.clone(), now);
     let deferral = Emission::DeferralRequested {
         extension_days: (date - exception.request.current_due_date).num_days(),
         cumulative_extension_days: (date - ticket.earliest_due_date).num_days(),
@@ -302,7 +310,13 @@ pub fn supersede(older: &Exception, actor: &Actor, now: Timestamp) -> (Exception
     let from = next.state();
     next.enforcement = Enforcement::Ended;
     next.cause = Cause::Superseded;
-    let changed = Emission::StatusChanged { from: Some(from), to: next.state(), cause: Cause::Superseded, actor: actor.clone(), comment: None };
+    let changed = Emission::StatusChanged {
+        from: Some(from),
+        to: next.state(),
+        cause: Cause::Superseded,
+        actor: actor.clone(),
+        comment: None,
+    };
     (next, vec![changed])
 }
 

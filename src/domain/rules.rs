@@ -66,7 +66,8 @@ impl RuleSet {
             Requesters::Anybody => true,
             Requesters::Listed { users, teams } => {
                 let team = team.map(str::to_lowercase).unwrap_or_default();
-                users.contains(requester) || (!team.is_empty() && teams.iter().any(|t| matching::glob(t.as_bytes(), team.as_bytes())))
+                users.contains(requester)
+                    || (!team.is_empty() && teams.iter().any(|t| matching::glob(t.as_bytes(), team.as_bytes())))
             }
         }
     }
@@ -124,7 +125,8 @@ impl Assignment {
         };
         let unassigned = left < quorum;
         if unassigned {
-            let added: Vec<_> = self.triage.iter().filter(|user| *user != requester && !reviewers.contains(user)).cloned().collect();
+            let added: Vec<_> =
+                self.triage.iter().filter(|user| *user != requester && !reviewers.contains(user)).cloned().collect();
             reviewers.extend(added);
         }
         if let Some(explained) = self.explanation.levels.iter_mut().find(|explained| explained.level == number) {
@@ -173,10 +175,12 @@ impl Explanation {
 
     fn is_too_large(&self) -> bool {
         // A bound from above is enough nearly always, and costs no serialisation.
-        let people: usize = self.levels.iter().map(|l| l.candidates.len() + l.reviewers.len() + 2 * l.dropped.len()).sum();
+        let people: usize =
+            self.levels.iter().map(|l| l.candidates.len() + l.reviewers.len() + 2 * l.dropped.len()).sum();
         let conditions: usize = self.tried.iter().map(|tried| tried.conditions.len()).sum();
         let bound = people * 140 + conditions * 1_200 + self.tried.len() * 200 + self.levels.len() * 200 + 600;
-        bound > EXPLANATION_BYTES_MAX && serde_json::to_string(self).is_ok_and(|json| json.len() > EXPLANATION_BYTES_MAX)
+        bound > EXPLANATION_BYTES_MAX
+            && serde_json::to_string(self).is_ok_and(|json| json.len() > EXPLANATION_BYTES_MAX)
     }
 }
 

@@ -9,10 +9,33 @@ fn check(body: &[u8], reason: Reason) {
 
 #[test]
 fn each_fault_has_its_reason() {
-    for body in ["", " ", "{", "{}{}", "{} x", "{\"a\":01}", "{\"a\":1.}", "[1,]", "{\"a\":1,}", "nul", "\"a\nb\"", "\"\\x\"", "\"\\u12\"", "+1"] {
+    for body in [
+        "",
+        " ",
+        "{",
+        "{}{}",
+        "{} x",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "[1,]",
+        "{\"a\":1,}",
+        "nul",
+        "\"a\nb\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "+1",
+    ] {
         check(body.as_bytes(), Reason::BadJson);
     }
-    for body in [&b"\xff\xfe{\0}\0"[..], b"{\0}\0", b"\xef\xbb\xbf{}", b"{\"a\":\"\xc3", b"\"\\ud800\"", b"\"\\udc00x\"", b"\"\\ud800\\ud800\""] {
+    for body in [
+        &b"\xff\xfe{\0}\0"[..],
+        b"{\0}\0",
+        b"\xef\xbb\xbf{}",
+        b"{\"a\":\"\xc3",
+        b"\"\\ud800\"",
+        b"\"\\udc00x\"",
+        b"\"\\ud800\\ud800\"",
+    ] {
         check(body, Reason::BadEncoding);
     }
     check("[".repeat(100_000).as_bytes(), Reason::TooDeep);

@@ -14,8 +14,14 @@ use crate::domain::ids::UserId;
 /// The only form there is.
 const API_VERSION: &str = "reprieve/v1";
 /// The reasons of a file that names none.
-const REASONS: [&str; 6] =
-    ["fix_unavailable", "technical_limitation", "business_impact", "awaiting_maintenance_window", "compensating_control", "other"];
+const REASONS: [&str; 6] = [
+    "fix_unavailable",
+    "technical_limitation",
+    "business_impact",
+    "awaiting_maintenance_window",
+    "compensating_control",
+    "other",
+];
 /// The longest extension where no limit says otherwise.
 const MAX_EXTENSION_DAYS: i64 = 365;
 /// The name under which the fallback shows.
@@ -77,11 +83,16 @@ impl Compiler {
         }
         let triage = self.users(&file.settings.triage.value);
         if triage.is_empty() {
-            self.error(&file.settings.triage.defined, "triage: name at least one person, who reviews what nobody could be assigned to");
+            self.error(
+                &file.settings.triage.defined,
+                "triage: name at least one person, who reviews what nobody could be assigned to",
+            );
         }
         self.users(&file.settings.managers);
         let zone = file.settings.time_zone.as_ref().map_or(Ok(chrono_tz::UTC), |zone| {
-            zone.value.parse().map_err(|_| self.error(&zone.defined, format!("time_zone: {:?} is no zone of the IANA database", zone.value)))
+            zone.value.parse().map_err(|_| {
+                self.error(&zone.defined, format!("time_zone: {:?} is no zone of the IANA database", zone.value))
+            })
         });
         RuleSet {
             version: file.version.value.clone(),
@@ -114,12 +125,16 @@ impl Compiler {
                 self.error(defined, "name: expected 1 to 128 characters");
             }
             if !names.insert(rule.name.clone()) {
-                self.error(defined, format!("there is another rule named {}; names are unique, and `{FALLBACK}` is taken", rule.name));
+                self.error(
+                    defined,
+                    format!("there is another rule named {}; names are unique, and `{FALLBACK}` is taken", rule.name),
+                );
             }
             if rule.conditions.is_empty() {
                 self.error(defined, format!("the rule {} matches everything: say so in `{FALLBACK}`", rule.name));
             }
-            let comparisons = rule.conditions.iter().filter_map(|(field, wanted)| self.comparison(field, wanted)).collect();
+            let comparisons =
+                rule.conditions.iter().filter_map(|(field, wanted)| self.comparison(field, wanted)).collect();
             rules.push(Rule {
                 name: rule.name.clone(),
                 comparisons,
@@ -142,7 +157,13 @@ impl Compiler {
         }
     }
 
-    fn levels(&mut self, file: &File, at: &Location, levels: Option<&[Spanned<Level>]>, nobody: Option<&Nobody>) -> Vec<LevelPlan> {
+    fn levels(
+        &mut self,
+        file: &File,
+        at: &Location,
+        levels: Option<&[Spanned<Level>]>,
+        nobody: Option<&Nobody>,
+    ) -> Vec<LevelPlan> {
         match (levels, nobody) {
             (None, Some(Nobody::None)) => vec![LevelPlan { candidates: Vec::new(), quorum: Quorum::Any }],
             (Some(levels), None) if !levels.is_empty() => levels.iter().map(|level| self.level(file, level)).collect(),
@@ -160,7 +181,10 @@ impl Compiler {
         let mut seen = BTreeSet::new();
         candidates.retain(|user| seen.insert(user.clone()));
         if candidates.is_empty() {
-            self.error(&level.defined, "reviewers: name at least one user or group; `reviewers: none` beside `levels` leaves a rule to triage");
+            self.error(
+                &level.defined,
+                "reviewers: name at least one user or group; `reviewers: none` beside `levels` leaves a rule to triage",
+            );
         }
         let quorum = match level.value.quorum.as_ref().or(file.defaults.quorum.as_ref()) {
             None => Quorum::Any,
@@ -169,7 +193,10 @@ impl Compiler {
             Some(Spanned { value: QuorumText::Number(number), defined, .. }) => {
                 let fits = u32::try_from(*number).ok().filter(|n| (1..=candidates.len()).contains(&(*n as usize)));
                 if fits.is_none() {
-                    self.error(defined, format!("quorum: {number} approvals of {} reviewers: expected 1 to {0}", candidates.len()));
+                    self.error(
+                        defined,
+                        format!("quorum: {number} approvals of {} reviewers: expected 1 to {0}", candidates.len()),
+                    );
                 }
                 Quorum::Number(fits.unwrap_or(1))
             }
@@ -181,11 +208,15 @@ impl Compiler {
         let known = fields::submission_field(field).map(|field| field.kind);
         let free = field.starts_with("custom.") || fields::DERIVED.contains(&field);
         match known {
-            None if !free => self.error(&wanted.defined, format!("{field:?} is no field of a submission; your own fields are `custom.<name>`")),
+            None if !free => self.error(
+                &wanted.defined,
+                format!("{field:?} is no field of a submission; your own fields are `custom.<name>`"),
+            ),
             Some(Kind::Object | Kind::ObjectList | Kind::Custom) => {
                 self.error(&wanted.defined, format!("{field} holds no plain value that could be compared"));
             }
-            Some(Kind::TextList) => self.error(&wanted.defined, format!("{field} is a list: its operators `any` and `all` are not built yet")),
+            Some(Kind::TextList) => self
+                .error(&wanted.defined, format!("{field} is a list: its operators `any` and `all` are not built yet")),
             _ => return Some(Comparison { field: field.to_owned(), wanted: pattern(&wanted.value) }),
         }
         None
@@ -201,7 +232,9 @@ impl Compiler {
     }
 
     fn max_extension(&mut self, defaults: &Limits, own: &Limits) -> i64 {
-        let Some(limit) = own.max_extension.as_ref().or(defaults.max_extension.as_ref()) else { return MAX_EXTENSION_DAYS };
+        let Some(limit) = own.max_extension.as_ref().or(defaults.max_extension.as_ref()) else {
+            return MAX_EXTENSION_DAYS;
+        };
         let days = limit.value.strip_suffix('d').and_then(|days| days.parse::<u16>().ok()).filter(|days| *days > 0);
         if days.is_none() {
             self.error(&limit.defined, "max_extension: expected a number of days as in 90d");

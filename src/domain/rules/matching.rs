@@ -183,7 +183,14 @@ mod tests {
 
     #[test]
     fn numbers_are_compared_by_value_and_never_as_floats() {
-        for (a, b, same) in [("8.10", "8.1", true), ("008", "8", true), ("-0", "0", true), ("1e3", "1000", false), ("0.1", "0.10000000000000000001", false), ("x", "8", false)] {
+        for (a, b, same) in [
+            ("8.10", "8.1", true),
+            ("008", "8", true),
+            ("-0", "0", true),
+            ("1e3", "1000", false),
+            ("0.1", "0.10000000000000000001", false),
+            ("x", "8", false),
+        ] {
             assert_eq!(same_number(a, b), same, "{a} {b}");
         }
     }
@@ -194,7 +201,10 @@ mod tests {
         let facts = Facts { data: &data, derived: Derived { extension_days: 30, ..Derived::default() } };
         let holds = |field: &str, wanted: Pattern| Comparison { field: field.into(), wanted }.look(&facts).holds;
         assert!(holds("reason", Pattern::Text("other".into())));
-        assert!(holds("extension_days", Pattern::AnyOf(vec![Pattern::Number("7".into()), Pattern::Number("30".into())])));
+        assert!(holds(
+            "extension_days",
+            Pattern::AnyOf(vec![Pattern::Number("7".into()), Pattern::Number("30".into())])
+        ));
         assert!(!holds("x", Pattern::Text("null".into())));
         assert!(!holds("ticket.kev", Pattern::Bool(false)));
     }
