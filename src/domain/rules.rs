@@ -278,3 +278,6 @@ pub struct Dropped {
     /// `requester`, `not_eligible` or `away`.
     pub why: String,
 }
+
+#[cfg(test)]
+mod tests;

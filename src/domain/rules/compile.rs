@@ -49,7 +49,9 @@ impl RuleSet {
     pub fn parse(text: &str) -> Result<Self, Vec<RulesError>> {
         let file: File = serde_saphyr::from_str(text).map_err(|error| {
             let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-            vec![RulesError { line, column, message: error.without_snippet().to_string() }]
+            let message = error.without_snippet().to_string();
+            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+            vec![RulesError { line, column, message }]
         })?;
         let mut compiler = Compiler { groups: BTreeMap::new(), errors: Vec::new() };
         let rule_set = compiler.rule_set(&file, text);
