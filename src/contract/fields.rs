@@ -170,11 +170,11 @@ impl<'a> Fields<'a> {
             Kind::Bool => self.expect(path, value, "true or false", |v| matches!(v, Json::Bool(_))),
             Kind::Score => self.expect(path, value, "a decimal number, as a string or a number", is_score),
             Kind::TextList => {
-                self.expect(path, value, "a list of strings", |v| list_of(v, |i| matches!(i, Json::Text(_))))
+                self.expect(path, value, "a list of strings", |v| list_of(v, |i| matches!(i, Json::Text(_))));
             }
             Kind::Object | Kind::Custom => self.expect(path, value, "an object", |v| matches!(v, Json::Object(_))),
             Kind::ObjectList => {
-                self.expect(path, value, "a list of objects with strings", |v| list_of(v, is_text_object))
+                self.expect(path, value, "a list of objects with strings", |v| list_of(v, is_text_object));
             }
         }
     }

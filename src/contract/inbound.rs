@@ -277,7 +277,7 @@ fn check_envelope(
     for name in ["id", "source"] {
         match envelope.at(name) {
             Some(Json::Text(text)) => {
-                attribute_fault(name, text).into_iter().for_each(|fault| fields.note(fault.reason, fault.message))
+                attribute_fault(name, text).into_iter().for_each(|fault| fields.note(fault.reason, fault.message));
             }
             _ => fields.note(Reason::Schema, format!("{name} is missing or no string")),
         }

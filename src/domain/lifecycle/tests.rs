@@ -251,10 +251,10 @@ fn submission_guards_are_tried_in_their_order() {
     // Each row breaks everything from its own guard on.
     let field = |s: &mut Submission| {
         s.data =
-            Json::Object(vec![("ticket".into(), Json::Object(vec![("severity".into(), Json::Text("high".into()))]))])
+            Json::Object(vec![("ticket".into(), Json::Object(vec![("severity".into(), Json::Text("high".into()))]))]);
     };
     let past = move |s: &mut Submission| {
-        (s.request.current_due_date, s.request.requested_due_date) = (date("2026-11-01"), date("2026-11-23"))
+        (s.request.current_due_date, s.request.requested_due_date) = (date("2026-11-01"), date("2026-11-23"));
     };
     let before_current = move |s: &mut Submission| {
         past(s);

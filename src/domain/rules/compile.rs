@@ -93,7 +93,7 @@ impl Compiler {
         self.users(&file.settings.managers);
         let zone = file.settings.time_zone.as_ref().map_or(Ok(chrono_tz::UTC), |zone| {
             zone.value.parse().map_err(|_| {
-                self.error(&zone.defined, format!("time_zone: {:?} is no zone of the IANA database", zone.value))
+                self.error(&zone.defined, format!("time_zone: {:?} is no zone of the IANA database", zone.value));
             })
         });
         RuleSet {
