@@ -277,7 +277,9 @@ fn check_envelope(
     for name in ["id", "source"] {
         match envelope.at(name) {
             Some(Json::Text(text)) => {
-                attribute_fault(name, text).into_iter().for_each(|fault| fields.note(fault.reason, fault.message));
+                if let Some(fault) = attribute_fault(name, text) {
+                    fields.note(fault.reason, fault.message);
+                }
             }
             _ => fields.note(Reason::Schema, format!("{name} is missing or no string")),
         }
@@ -324,7 +326,9 @@ fn check_type(text: &str) -> Result<(), Fault> {
 }
 
 fn submission(fields: &mut Fields<'_>, data: Option<&Json>) -> Option<Command> {
-    SUBMISSION.iter().for_each(|field| fields.check(field));
+    for field in &SUBMISSION {
+        fields.check(field);
+    }
     let data = data?;
     let date = |path| data.text_at(path).and_then(crate::domain::dates::parse_date);
     let text = |path| data.text_at(path).map(str::to_owned);
