@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &Arguments, cases: Vec<Trial>) -> ExitCode {
     let mut arguments = arguments.clone();
     arguments.test_threads.get_or_insert(CASES_AT_ONCE);
     let conclusion = libtest_mimic::run(&arguments, cases);
+    servers::end_shared();
     watchdog::end();
     conclusion.exit_code()
 }

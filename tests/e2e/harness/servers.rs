@@ -118,8 +118,7 @@ pub(crate) async fn a_trigger_finds_deliveries_and_acks() {
     declare(&stage, &client, "exceptions.inbound", "work").await;
     let proxy = Proxy::before(stage.servers().broker.port()).await;
     let delivered = proxy.on(ToClient, patterns::AMQP_DELIVER, Trigger::before(|| {}).nth(2));
-    let acked =
-        Trigger::after(|| {}).nth(2).with_rest(patterns::AMQP_ACK_REST).then(Then::Cut);
+    let acked = Trigger::after(|| {}).nth(2).with_rest(patterns::AMQP_ACK_REST).then(Then::Cut);
     let acked = proxy.on(ToServer, patterns::AMQP_ACK, acked);
     let through = Amqp::connect(&proxy.url(&stage.amqp_url()), ConnectionProperties::default()).await.unwrap();
     let channel = through.create_channel().await.unwrap();

@@ -178,7 +178,8 @@ impl Events {
     pub(crate) async fn settle(&mut self, quiet: Duration) -> &[Event] {
         let mut count = self.seen.len();
         loop {
-            let ends = tokio::time::timeout(quiet, self.until(Duration::from_hours(1), |seen| seen.len() > count)).await;
+            let ends =
+                tokio::time::timeout(quiet, self.until(Duration::from_hours(1), |seen| seen.len() > count)).await;
             if ends.is_err() {
                 return &self.seen;
             }

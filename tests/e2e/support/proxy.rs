@@ -226,4 +226,3 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         });
     }
 }
-

@@ -25,6 +25,14 @@ const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
 static SHARED: OnceCell<Arc<Servers>> = OnceCell::const_new();
 static PAIRS: AtomicUsize = AtomicUsize::new(0);
 
+/// Ends the shared pair, if a case asked for it.
+pub(crate) fn end_shared() {
+    if let Some(servers) = SHARED.get() {
+        servers.broker.kill9();
+        servers.postgres.kill9();
+    }
+}
+
 /// The pair.
 pub(crate) struct Servers {
     pub(crate) broker: Server,

@@ -33,8 +33,9 @@ pub(super) async fn join(client: TcpStream, server: TcpStream, shared: Arc<Share
         () = until(&mut weather, |weather| weather.cuts != cuts) => false,
     };
     if !ended {
-        for writer in [&outward.writer, &inward.writer] {
+        for writer in [outward.writer, inward.writer] {
             writer.as_ref().set_zero_linger().ok();
+            writer.forget(); // dropping it would close in good order first
         }
     }
 }
