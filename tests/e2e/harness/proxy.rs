@@ -168,7 +168,7 @@ pub(crate) async fn a_cut_falls_on_its_byte() {
     proxy.set(ToServer, Fault::CutAfter(7));
     client.write_all(b"0123456789").await.unwrap();
     is_reset(&mut client).await;
-    assert_eq!(echo.got(), b"0123456");
+    echo.gets(b"0123456").await;
     let mut next = TcpStream::connect(proxy.addr()).await.unwrap();
     next.write_all(b"0123456789").await.unwrap();
     reads(&mut next, b"0123456789").await;
@@ -189,8 +189,10 @@ pub(crate) async fn a_refusing_proxy_serves_again_when_healed() {
     let (_echo, proxy, mut client) = pair().await;
     proxy.refuse();
     is_reset(&mut client).await;
-    let mut next = TcpStream::connect(proxy.addr()).await.unwrap();
-    is_reset(&mut next).await;
+    // The reset may come as early as the end of connecting.
+    if let Ok(mut next) = TcpStream::connect(proxy.addr()).await {
+        is_reset(&mut next).await;
+    }
     proxy.heal();
     let mut last = TcpStream::connect(proxy.addr()).await.unwrap();
     last.write_all(b"three").await.unwrap();
