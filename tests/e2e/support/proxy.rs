@@ -210,7 +210,8 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((client, _)) = listener.accept().await {
         shared.accepted.fetch_add(1, Ordering::SeqCst);
-        if shared.weather.borrow().refusing {
+        let Weather { cuts, refusing, .. } = *shared.weather.borrow();
+        if refusing {
             client.set_zero_linger().ok();
             continue;
         }
@@ -220,7 +221,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let target = *shared.target.lock().unwrap_or_else(PoisonError::into_inner);
             // A target that is down looks from here as it would without a proxy: the connection ends.
             if let Ok(server) = TcpStream::connect(target).await {
-                pump::join(client, server, Arc::clone(&shared)).await;
+                pump::join(client, server, cuts, Arc::clone(&shared)).await;
             }
             shared.open.fetch_sub(1, Ordering::SeqCst);
         });

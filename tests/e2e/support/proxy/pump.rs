@@ -17,8 +17,9 @@ use super::{Direction, Fault, Lane, Shared, Weather};
 const CHUNK: usize = 16 * 1024;
 const NOT_HELD: u64 = u64::MAX;
 
-/// Runs the connection to its end. It ends with a reset when it was cut, as a broken line would.
-pub(super) async fn join(client: TcpStream, server: TcpStream, shared: Arc<Shared>) {
+/// Runs the connection to its end. It ends with a reset when it was cut, as a broken line would: when the count of cuts
+/// is not what it was when the connection was accepted, or by a fault or a trigger.
+pub(super) async fn join(client: TcpStream, server: TcpStream, cuts: u64, shared: Arc<Shared>) {
     for stream in [&client, &server] {
         stream.set_nodelay(true).ok();
     }
@@ -27,7 +28,6 @@ pub(super) async fn join(client: TcpStream, server: TcpStream, shared: Arc<Share
     let mut outward = Pump::new(Direction::ToServer, to_server, &shared, &held);
     let mut inward = Pump::new(Direction::ToClient, to_client, &shared, &held);
     let mut weather = shared.weather.subscribe();
-    let cuts = weather.borrow_and_update().cuts;
     let ended = tokio::select! {
         ended = async { tokio::try_join!(outward.run(from_client), inward.run(from_server)) } => ended.is_ok(),
         () = until(&mut weather, |weather| weather.cuts != cuts) => false,
