@@ -9,9 +9,12 @@
     reason = "a case fails by panicking; the exception in clippy.toml only knows functions marked #[test]"
 )]
 
+mod books;
+mod crashes;
 mod harness;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
 mod support;
+mod traffic;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -21,5 +24,20 @@ fn main() -> std::process::ExitCode {
 }
 
 fn cases() -> Vec<Trial> {
-    harness::cases()
+    let mut cases = harness::cases();
+    cases.extend(cases![
+        crashes::killed_after_receive,
+        crashes::killed_inside_the_transaction,
+        crashes::killed_after_commit_was_sent,
+        crashes::killed_after_commit,
+        crashes::killed_after_ack,
+        crashes::killed_after_publish,
+        crashes::killed_after_confirm,
+        crashes::the_reply_to_commit_is_lost,
+        crashes::the_broker_is_killed_under_load,
+        crashes::the_database_is_killed_under_load,
+        crashes::each_server_is_away_for_a_minute,
+        crashes::a_decision_and_its_submission_at_the_same_instant,
+    ]);
+    cases
 }
