@@ -1,6 +1,7 @@
 //! Reprieve.
 
 pub mod broker;
+pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod health;
