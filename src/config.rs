@@ -150,9 +150,9 @@ fn read(values: &mut Values) -> Option<Config> {
         _ => LogFormat::Auto,
     });
     Some(Config {
-        database_url: database_url?,
+        database_url,
         database_allow_fsync_off: database_allow_fsync_off?,
-        amqp_url: amqp_url?,
+        amqp_url,
         amqp_prefix: amqp_prefix?,
         amqp_prefetch: amqp_prefetch?,
         worker_batch_max: worker_batch_max?,
@@ -162,7 +162,7 @@ fn read(values: &mut Values) -> Option<Config> {
         outbox_max: outbox_max?,
         retry_wait_max: retry_wait_max?,
         http_listen: http_listen?,
-        http_token: http_token?,
+        http_token,
         links_exception: links_exception?,
         rules: rules?,
         source: source?,

@@ -2,3 +2,4 @@
 //! Names and limits are those of the integration guide.
 
 pub mod reason;
+pub mod shapes;

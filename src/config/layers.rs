@@ -105,7 +105,7 @@ fn flags(texts: &[String], faults: &mut Vec<Fault>) -> Layer {
             Some(_) => {
                 layer.insert(name.to_owned(), Found { text: value.to_owned(), origin: Origin::Flag });
             }
-            None => fault(name, unknown(name, file_names(), "key")),
+            None => fault(name, unknown(name, &file_names(), "key")),
         }
     }
     layer
@@ -165,7 +165,7 @@ fn file_names() -> Vec<String> {
     KEYS.iter().flat_map(|key| [Some(key.name.to_owned()), by_file(key)]).flatten().collect()
 }
 
-fn unknown(name: &str, known: Vec<String>, what: &str) -> String {
+fn unknown(name: &str, known: &[String], what: &str) -> String {
     match keys::not_built(name) {
         Some(missing) => format!("{missing} is not built yet: remove it"),
         None => unknown_with(keys::nearest(name, known.iter().map(String::as_str)), what),
@@ -217,7 +217,7 @@ impl FileReader<'_> {
                     self.table(&format!("{name}."), inner);
                     continue;
                 }
-                _ if !known => Err(unknown(&name, file_names(), "key")),
+                _ if !known => Err(unknown(&name, &file_names(), "key")),
                 DeValue::String(text) => Ok(text.to_string()),
                 DeValue::Integer(number) => Ok(number.to_string()),
                 DeValue::Boolean(switch) => Ok(switch.to_string()),

@@ -43,7 +43,7 @@ fn every_default_is_valid_and_says_what_the_contract_says() {
     assert_eq!(config.amqp_prefetch, 1_000);
     assert_eq!(config.worker_batch_max, 500);
     assert_eq!(config.shutdown_deadline, Duration::from_secs(25));
-    assert_eq!(config.parking_ttl, Duration::from_secs(86_400));
+    assert_eq!(config.parking_ttl, Duration::from_hours(24));
     assert_eq!((config.parking_max, config.outbox_max), (100_000, 1_000_000));
     assert_eq!(config.retry_wait_max, Duration::from_secs(30));
     assert_eq!(config.http_listen.to_string(), "127.0.0.1:8080");

@@ -18,16 +18,16 @@ impl Values {
         self.read(name, |_, text| check(text))
     }
 
-    /// A secret that `check` accepts; `Some(None)` where there is none. What `check` says must not repeat it.
+    /// A secret that `check` accepts, or none. What `check` says must not repeat it.
     pub(super) fn secret(
         &mut self,
         name: &str,
         check: impl FnOnce(&str) -> Result<(), &'static str>,
-    ) -> Option<Option<Secret>> {
-        let Some(Found { text, origin }) = self.0.found.get(name).cloned() else { return Some(None) };
+    ) -> Option<Secret> {
+        let Found { text, origin } = self.0.found.get(name).cloned()?;
         let checked = if text.is_empty() { Err("is empty: give it a value, or remove it") } else { check(&text) };
         match checked {
-            Ok(()) => Some(Some(Secret::new(text))),
+            Ok(()) => Some(Secret::new(text)),
             Err(message) => self.fault(name, origin, message.to_owned()),
         }
     }
