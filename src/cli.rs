@@ -1,12 +1,12 @@
 //! The command line's frame: arguments, exit codes, dispatch. What a command does is in the file of its noun; how it
-//! prints is in [`output`]. Data goes to stdout, everything else to stderr.
+//! prints is in `output`. Data goes to stdout, everything else to stderr.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{Config, ConfigError, LogFormat, Sources};
 use crate::telemetry;
 
 mod events;
@@ -68,15 +68,16 @@ enum Command {
 /// Runs the command and says how the process should end.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse(); // ends the process with 2 on a usage error, with 0 on --help
-    match dispatch(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if !error.message.is_empty() {
-                output::tell(&format!("reprieve: {}", error.message));
-            }
-            error.code.into()
-        }
+    let is_worker = matches!(arguments.command, Command::Run);
+    let Err(error) = dispatch(arguments) else { return ExitCode::SUCCESS };
+    if is_worker {
+        // Its stderr is a log, read by machines. Without a valid configuration the log has not begun yet.
+        telemetry::start(LogFormat::Auto);
+        tracing::error!(exit.code = error.code as u8, "{}", error.message);
+    } else {
+        output::tell(&format!("reprieve: {}", error.message));
     }
+    error.code.into()
 }
 
 fn dispatch(arguments: Arguments) -> Result<(), ExitError> {

@@ -173,8 +173,7 @@ fn read(values: &mut Values) -> Option<Config> {
 
 fn missing(name: &str) -> ConfigError {
     let variable = keys::find(name).map_or("its variable", |key| key.variable);
-    let message =
-        format!("is not set: set {variable}, or {variable}_FILE to a file that holds it, or {name} in the file");
+    let message = format!("not set; set {variable}, or {variable}_FILE to a file that holds it, or {name} in the file");
     ConfigError::Faults(vec![Fault { key: name.to_owned(), origin: Origin::Default, message }])
 }
 

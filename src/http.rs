@@ -1,5 +1,5 @@
 //! The worker's HTTP side: probes for the orchestrator, look-ups for people. It only reads; no pages, no ingest, no
-//! metrics yet. Who may ask is decided in [`auth`], what is answered in [`api`] and [`probes`].
+//! metrics yet. Who may ask is decided in `auth`, what is answered in [`api`] and `probes`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -31,7 +31,7 @@ impl From<Code> for ExitCode {
 pub struct ExitError {
     /// The process ends with it.
     pub code: Code,
-    /// For stderr; empty where the data on stdout already says it.
+    /// For stderr.
     pub message: String,
 }
 

@@ -57,6 +57,9 @@ pub enum ConfigError {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.key, self.origin, self.message)
+        match &self.origin {
+            Origin::Default => write!(f, "{}: {}", self.key, self.message),
+            origin => write!(f, "{} ({origin}): {}", self.key, self.message),
+        }
     }
 }

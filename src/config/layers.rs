@@ -1,5 +1,5 @@
 //! Gathers what flags, environment and file say about each key; the first that says something wins. It checks names, not
-//! values: those are read in [`super::values`].
+//! values: those are read in `values`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

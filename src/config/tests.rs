@@ -78,7 +78,10 @@ fn an_unknown_key_is_an_error_with_a_suggestion() {
     assert!(faults(&[], &[("REPRIEVE_AMQP_PREFETCH", "1")], None).contains("did you mean REPRIEVE_AMQP__PREFETCH?"));
     assert!(faults(&[], &[("REPRIEVE_BANANA__SPLIT", "1")], None).contains("unknown variable: correct or remove"));
     assert!(faults(&[], &[], Some("[banana]")).contains("unknown key"));
-    assert!(load(&[], &[("REPRIEVE_PORT_8080_TCP", "tcp://10.0.0.1:8080"), ("OTHER__THING", "1")], None).is_ok());
+    for foreign in ["REPRIEVE_PORT", "REPRIEVE_PORT_8080_TCP", "REPRIEVE_SERVICE_HOST", "REPRIEVE_SERVICE_PORT", "X__Y"]
+    {
+        assert!(load(&[], &[(foreign, "tcp://10.0.0.1:8080")], None).is_ok(), "{foreign}");
+    }
 }
 
 #[test]

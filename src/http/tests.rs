@@ -169,3 +169,20 @@ async fn a_real_connection_knows_its_peer_and_ends_with_the_shutdown() {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_ended_before_and_after_an_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, router(state(None)), std::future::pending()));
+    for request in [&b"GET /li"[..], b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "{:?} holds the connection", String::from_utf8_lossy(request));
+        let answered = answer.starts_with(b"HTTP/1.1 200 OK") && answer.ends_with(br#"{"status":"alive"}"#);
+        assert_eq!(answered, request.ends_with(b"\r\n\r\n"));
+    }
+    server.abort();
+}

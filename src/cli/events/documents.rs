@@ -132,8 +132,8 @@ fn skip_space(input: &mut Input, start: &mut (usize, usize)) -> std::io::Result<
 mod tests {
     use super::*;
 
-    fn split(text: &str) -> Vec<Result<Document, SyntaxError>> {
-        Documents::new("in.json", Box::new(std::io::Cursor::new(text.to_owned().into_bytes()))).collect()
+    fn split(text: impl Into<Vec<u8>>) -> Vec<Result<Document, SyntaxError>> {
+        Documents::new("in.json", Box::new(std::io::Cursor::new(text.into()))).collect()
     }
 
     #[track_caller]
@@ -184,5 +184,6 @@ mod tests {
             assert!(error.to_string().starts_with(&format!("in.json:{line}:{column}: ")), "{error}");
             assert!(!error.message.contains(" at line "), "{error}");
         }
+        assert!(split(b"{\"a\": \"\xff\"}").pop().unwrap().unwrap_err().to_string().starts_with("in.json:1:"));
     }
 }
