@@ -41,7 +41,7 @@ pub struct State {
     pub token: Option<Secret>,
 }
 
-/// All routes. The peer's address has to be among the request's extensions, as [`serve`] puts it there.
+/// All routes. The peer's address has to be among the request's extensions, as [`serve()`] puts it there.
 pub fn router(state: State) -> Router {
     let api = Router::new()
         .route("/api/v1/exceptions/{id}", get(api::exception))

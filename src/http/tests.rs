@@ -179,7 +179,7 @@ async fn a_silent_connection_is_ended_before_and_after_an_answer() {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+        let ended = tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "{:?} holds the connection", String::from_utf8_lossy(request));
         let answered = answer.starts_with(b"HTTP/1.1 200 OK") && answer.ends_with(br#"{"status":"alive"}"#);
         assert_eq!(answered, request.ends_with(b"\r\n\r\n"));
