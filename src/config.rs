@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::domain::ids::is_hidden;
-
 pub mod error;
 pub mod keys;
 pub mod layers;
@@ -211,7 +209,7 @@ fn check_prefix(text: &str) -> Result<String, String> {
 
 fn visible(text: &str, length_min: usize, length_max: usize) -> Result<String, String> {
     let length = text.chars().count();
-    if !(length_min..=length_max).contains(&length) || text.chars().any(is_hidden) {
+    if !(length_min..=length_max).contains(&length) || text.chars().any(char::is_control) {
         return Err(format!("{text:?} is not {length_min} to {length_max} characters without control characters"));
     }
     Ok(text.to_owned())
