@@ -3,9 +3,13 @@
 
 pub mod command;
 pub mod dates;
+pub mod emission;
 pub mod exception;
+pub mod fields;
 pub mod history;
 pub mod ids;
 pub mod json;
+pub mod lifecycle;
+pub mod refusal;
 pub mod rules;
 pub mod ticket;

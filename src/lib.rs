@@ -10,3 +10,4 @@ pub mod http;
 pub mod retry;
 pub mod store;
 pub mod telemetry;
+pub mod worker;

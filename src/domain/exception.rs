@@ -67,6 +67,8 @@ pub enum Cause {
     Approved,
     /// A reviewer said no.
     Denied,
+    /// The request was beyond the longest extension.
+    MaxExtension,
     /// A newer exception came into force.
     Superseded,
 }
@@ -147,10 +149,12 @@ pub struct Assignment {
     pub rules_version: String,
     /// SHA-256 of the file, in hex.
     pub rules_hash: String,
-    /// The levels, groups expanded, the requester dropped.
+    /// The levels, groups expanded.
     pub levels: Vec<LevelPlan>,
     /// Who reviews what nobody could be assigned to.
     pub triage: Vec<UserId>,
+    /// The longest extension, in days.
+    pub max_extension_days: i64,
     /// How it was found.
     pub explanation: Explanation,
 }

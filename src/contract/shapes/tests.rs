@@ -71,6 +71,7 @@ pub(crate) fn sample() -> (Exception, Vec<Entry>) {
             rules_hash: "ab".into(),
             levels: vec![LevelPlan { candidates: vec![user("dana@example.com")], quorum: Quorum::Any }; 2],
             triage: vec![],
+            max_extension_days: 180,
             explanation: Explanation::default(),
         },
         level: Level { number: 1, reviewers: vec![user("dana@example.com")], quorum: 1, unassigned: false },

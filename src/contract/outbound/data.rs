@@ -1,0 +1,157 @@
+//! The `data` of each outgoing type, field for field as the contract lists them (section 4). Optional fields are null, never
+//! absent.
+
+use chrono::NaiveDate;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::exception::{Actor, Cause, EndedReason, Enforcement, Status};
+use crate::domain::ids::UserId;
+use crate::domain::rules::Explanation;
+
+#[derive(Serialize)]
+pub(super) struct Summary<'a> {
+    pub(super) ticket_title: &'a str,
+    pub(super) severity: &'a str,
+    pub(super) requester: &'a UserId,
+    pub(super) team: Option<&'a str>,
+    pub(super) reason: &'a str,
+    pub(super) original_due_date: NaiveDate,
+    pub(super) current_due_date: NaiveDate,
+    pub(super) requested_due_date: NaiveDate,
+    pub(super) approved_due_date: Option<NaiveDate>,
+}
+
+#[derive(Serialize)]
+pub(super) struct StatusChanged<'a> {
+    pub(super) exception_id: &'a str,
+    pub(super) ticket_id: &'a str,
+    pub(super) revision: u32,
+    pub(super) from_status: Option<Status>,
+    pub(super) to_status: Status,
+    pub(super) from_enforcement: Option<Enforcement>,
+    pub(super) to_enforcement: Enforcement,
+    pub(super) ended_reason: Option<EndedReason>,
+    pub(super) cause: Cause,
+    pub(super) actor: &'a Actor,
+    pub(super) comment: Option<&'a str>,
+    pub(super) at: String,
+    pub(super) summary: Summary<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Assigned<'a> {
+    pub(super) exception_id: &'a str,
+    pub(super) ticket_id: &'a str,
+    pub(super) revision: u32,
+    pub(super) level: u32,
+    pub(super) reviewers: &'a [UserId],
+    pub(super) quorum: u32,
+    pub(super) unassigned: bool,
+    pub(super) rule: &'a str,
+    pub(super) rules_version: &'a str,
+    pub(super) rules_hash: &'a str,
+    pub(super) explanation: &'a Explanation,
+    pub(super) review_due_at: Option<String>,
+    pub(super) summary: Summary<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct VoteRecorded<'a> {
+    pub(super) exception_id: &'a str,
+    pub(super) ticket_id: &'a str,
+    pub(super) revision: u32,
+    pub(super) level: u32,
+    pub(super) reviewer: &'a UserId,
+    pub(super) approved_due_date: NaiveDate,
+    pub(super) votes: u32,
+    pub(super) votes_needed: u32,
+    pub(super) level_complete: bool,
+    pub(super) at: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Reviewer<'a> {
+    pub(super) id: &'a UserId,
+    pub(super) level: u32,
+}
+
+#[derive(Serialize)]
+pub(super) struct NotifyReviewer<'a> {
+    pub(super) exception_id: &'a str,
+    pub(super) ticket_id: &'a str,
+    pub(super) revision: u32,
+    pub(super) kind: &'static str,
+    pub(super) recipient: Reviewer<'a>,
+    pub(super) ticket_title: &'a str,
+    pub(super) requester: &'a UserId,
+    pub(super) reason: &'a str,
+    pub(super) current_due_date: NaiveDate,
+    pub(super) requested_due_date: NaiveDate,
+    pub(super) severity: &'a str,
+    pub(super) extension_days: i64,
+    pub(super) previous_exceptions: u32,
+    pub(super) review_due_at: Option<String>,
+    pub(super) rule: &'a str,
+    pub(super) batch_id: Option<&'a str>,
+    pub(super) link: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Person<'a> {
+    pub(super) id: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct NotifyRequester<'a> {
+    pub(super) exception_id: &'a str,
+    pub(super) ticket_id: &'a str,
+    pub(super) revision: u32,
+    pub(super) kind: &'static str,
+    pub(super) recipient: Person<'a>,
+    pub(super) status: Status,
+    pub(super) approved_due_date: Option<NaiveDate>,
+    pub(super) decided_by: Option<&'a str>,
+    pub(super) comment: Option<&'a str>,
+    pub(super) ticket_title: &'a str,
+    pub(super) current_due_date: NaiveDate,
+    pub(super) requested_due_date: NaiveDate,
+    pub(super) link: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Approver<'a> {
+    pub(super) id: &'a UserId,
+    pub(super) level: u32,
+    pub(super) at: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct DeferralRequested<'a> {
+    pub(super) exception_id: &'a str,
+    pub(super) ticket_id: &'a str,
+    pub(super) revision: u32,
+    pub(super) expected_due_date: NaiveDate,
+    pub(super) new_due_date: NaiveDate,
+    pub(super) requested_due_date: NaiveDate,
+    pub(super) original_due_date: NaiveDate,
+    pub(super) extension_days: i64,
+    pub(super) cumulative_extension_days: i64,
+    pub(super) reason: &'a str,
+    pub(super) approved_by: Vec<Approver<'a>>,
+    pub(super) lock_scope: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Rejected<'a> {
+    pub(super) exception_id: Option<&'a str>,
+    pub(super) ticket_id: Option<&'a str>,
+    pub(super) revision: Option<u32>,
+    pub(super) event_id: &'a str,
+    pub(super) event_source: &'a str,
+    pub(super) event_type: Option<&'a str>,
+    pub(super) kind: &'static str,
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
+    pub(super) failure_id: Option<Uuid>,
+}

@@ -1,0 +1,101 @@
+//! The fields of a submission's `data` that have a meaning (contract, section 3): what the decoder checks and rules may
+//! name. Everything else is kept and ignored, and what stands under `custom` is the sender's own.
+
+/// What a field must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `[A-Za-z0-9._:@+-]{1,128}`.
+    Id,
+    /// A person.
+    User,
+    /// One of [`SEVERITIES`], in any case.
+    Severity,
+    /// A word of the settings, in any case.
+    Word,
+    /// Text.
+    Text,
+    /// `YYYY-MM-DD`.
+    Date,
+    /// true or false.
+    Bool,
+    /// A decimal number, as a string or a JSON number.
+    Score,
+    /// Texts.
+    TextList,
+    /// An object whose fields are in this table too.
+    Object,
+    /// Objects of texts.
+    ObjectList,
+    /// An object of anything.
+    Custom,
+}
+
+/// One field.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Where it stands, from `data`.
+    pub path: &'static str,
+    /// What it must hold.
+    pub kind: Kind,
+    /// Whether it may be missing or null.
+    pub required: bool,
+}
+
+/// The severities, worst first.
+pub const SEVERITIES: [&str; 5] = ["critical", "high", "medium", "low", "info"];
+
+const fn required(path: &'static str, kind: Kind) -> Field {
+    Field { path, kind, required: true }
+}
+
+const fn optional(path: &'static str, kind: Kind) -> Field {
+    Field { path, kind, required: false }
+}
+
+/// All of them, outer ones first.
+pub const SUBMISSION: [Field; 36] = [
+    required("exception_id", Kind::Id),
+    required("ticket", Kind::Object),
+    required("ticket.id", Kind::Id),
+    required("ticket.title", Kind::Text),
+    optional("ticket.url", Kind::Text),
+    required("ticket.severity", Kind::Severity),
+    optional("ticket.original_due_date", Kind::Date),
+    required("ticket.current_due_date", Kind::Date),
+    optional("ticket.assignee", Kind::Text),
+    optional("ticket.business_unit", Kind::Text),
+    optional("ticket.environment", Kind::Text),
+    optional("ticket.asset", Kind::Object),
+    optional("ticket.asset.id", Kind::Text),
+    optional("ticket.asset.service", Kind::Text),
+    optional("ticket.asset.criticality", Kind::Text),
+    optional("ticket.asset.internet_facing", Kind::Bool),
+    optional("ticket.cves", Kind::TextList),
+    optional("ticket.kev", Kind::Bool),
+    optional("ticket.kev_due_date", Kind::Date),
+    optional("ticket.epss", Kind::Score),
+    optional("ticket.cvss", Kind::Score),
+    optional("ticket.fix_available", Kind::Bool),
+    optional("ticket.tags", Kind::TextList),
+    required("requester", Kind::Object),
+    required("requester.id", Kind::User),
+    optional("requester.name", Kind::Text),
+    optional("requester.team", Kind::Text),
+    optional("requester.manager", Kind::User),
+    required("reason", Kind::Word),
+    optional("justification", Kind::Text),
+    optional("compensating_controls", Kind::TextList),
+    required("requested_due_date", Kind::Date),
+    optional("attachments", Kind::ObjectList),
+    optional("previous_exception_id", Kind::Id),
+    optional("batch_id", Kind::Text),
+    optional("custom", Kind::Custom),
+];
+
+/// What the worker computes for a submission, and rules may name beside its fields. All are whole numbers.
+pub const DERIVED: [&str; 4] = ["extension_days", "cumulative_extension_days", "previous_exceptions", "days_to_due"];
+
+/// The known field at a path.
+pub fn submission_field(path: &str) -> Option<&'static Field> {
+    SUBMISSION.iter().find(|field| field.path == path)
+}

@@ -1,0 +1,331 @@
+use chrono::Days;
+
+use super::*;
+use crate::domain::command::{Decision, Submission, Verdict};
+use crate::domain::dates::{parse_date, parse_time};
+use crate::domain::exception::Request;
+use crate::domain::ids::{DecisionId, ExceptionId, TicketId, UserId};
+
+const RULES: &str = r#"
+apiVersion: reprieve/v1
+version: "1"
+settings:
+  triage: [lead@example.com]
+  reasons: [other]
+  may_request: { users: [zoe@example.com, dana@example.com, solo@example.com], teams: ["platform-*"] }
+groups:
+  appsec: { members: [alice@example.com, bob@example.com, chen@example.com] }
+  owners: { members: [dana@example.com, eli@example.com] }
+rules:
+  - name: two-levels
+    match: { ticket.severity: [critical, HIGH] }
+    require: [justification]
+    limits: { max_extension: 90d }
+    levels:
+      - { reviewers: { groups: [owners] } }
+      - { reviewers: { groups: [appsec] }, quorum: 2 }
+  - name: nobody
+    match: { requester.team: "ext-*" }
+    reviewers: none
+  - name: self
+    match: { ticket.severity: info }
+    levels: [{ reviewers: { users: [solo@example.com] } }]
+fallback:
+  levels: [{ reviewers: { groups: [appsec] }, quorum: all }]
+"#;
+
+fn now() -> Timestamp {
+    parse_time("2026-11-24T09:00:00Z").unwrap()
+}
+
+fn rules() -> RuleSet {
+    RuleSet::parse(RULES).unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::parse(&format!("{id}@example.com")).unwrap()
+}
+
+fn date(text: &str) -> NaiveDate {
+    parse_date(text).unwrap()
+}
+
+fn submission(change: impl FnOnce(&mut Submission)) -> Submission {
+    let mut submission = Submission {
+        exception_id: ExceptionId::parse("EX-1").unwrap(),
+        ticket_id: TicketId::parse("SEC-1").unwrap(),
+        request: Request {
+            ticket_title: "t".into(),
+            severity: "high".into(),
+            requester: user("zoe"),
+            team: None,
+            reason: "other".into(),
+            original_due_date: date("2026-12-01"),
+            current_due_date: date("2026-12-05"),
+            requested_due_date: date("2027-01-31"),
+            previous_exception_id: None,
+            batch_id: None,
+        },
+        data: Json::Null,
+    };
+    change(&mut submission);
+    let text = |text: &str| Json::Text(text.to_owned());
+    let request = &submission.request;
+    let mut requester = vec![("id".to_owned(), text(request.requester.as_str()))];
+    requester.extend(request.team.iter().map(|team| ("team".to_owned(), text(team))));
+    if submission.data == Json::Null {
+        submission.data = Json::Object(vec![
+            ("ticket".to_owned(), Json::Object(vec![("severity".to_owned(), text(&request.severity))])),
+            ("requester".to_owned(), Json::Object(requester)),
+            ("justification".to_owned(), text("because")),
+        ]);
+    }
+    submission
+}
+
+const FRESH: Before<'static> = Before { existing: None, ticket: None, ticket_has_open: false };
+const DIGEST: Digest = Digest([1; 16]);
+
+fn ticket() -> Ticket {
+    Ticket {
+        id: TicketId::parse("SEC-1").unwrap(),
+        earliest_due_date: date("2026-12-01"),
+        approved: 2,
+        last_event_at: None,
+    }
+}
+
+fn submitted(change: impl FnOnce(&mut Submission)) -> Exception {
+    match submit(&submission(change), DIGEST, FRESH, &rules(), now()) {
+        Ruling::Applied(exception, _) => *exception,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn decision(by: &str, verdict: Verdict) -> Decision {
+    Decision {
+        decision_id: DecisionId::parse(&format!("D-{by}-{}", verdict.word())).unwrap(),
+        exception_id: ExceptionId::parse("EX-1").unwrap(),
+        verdict,
+        reviewer: user(by),
+        approved_due_date: None,
+        comment: Some("ok".into()),
+        expected_revision: None,
+    }
+}
+
+fn rule_on(exception: &Exception, decision: &Decision) -> Ruling {
+    decide(exception, decision, Digest([2; 16]), &ticket(), &rules(), now())
+}
+
+#[track_caller]
+fn apply(exception: &Exception, decision: &Decision) -> (Exception, Vec<&'static str>) {
+    match rule_on(exception, decision) {
+        Ruling::Applied(exception, emissions) => (*exception, names(&emissions)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn approve(exception: &Exception, by: &str) -> (Exception, Vec<&'static str>) {
+    apply(exception, &decision(by, Verdict::Approve))
+}
+
+fn names(emissions: &[Emission]) -> Vec<&'static str> {
+    let name = |emission: &Emission| match emission {
+        Emission::StatusChanged { .. } => "status_changed",
+        Emission::Assigned => "assigned",
+        Emission::VoteRecorded { .. } => "vote_recorded",
+        Emission::NotifyReviewer { kind: ReviewerNotice::Assigned, .. } => "reviewer assigned",
+        Emission::NotifyReviewer { kind: ReviewerNotice::LevelReady, .. } => "reviewer level_ready",
+        Emission::NotifyReviewer { kind: ReviewerNotice::Unassigned, .. } => "reviewer unassigned",
+        Emission::NotifyRequester { kind: RequesterNotice::Received, .. } => "requester received",
+        Emission::NotifyRequester { kind: RequesterNotice::Decided, .. } => "requester decided",
+        Emission::DeferralRequested { .. } => "deferral_requested",
+    };
+    emissions.iter().map(name).collect()
+}
+
+#[track_caller]
+fn check_submission(change: impl FnOnce(&mut Submission), before: Before<'_>, refusal: Refusal) {
+    assert_eq!(submit(&submission(change), DIGEST, before, &rules(), now()), Ruling::Refused(refusal));
+}
+
+#[test]
+fn t1_a_submission_is_assigned_to_the_first_level() {
+    let Ruling::Applied(exception, emissions) = submit(&submission(|_| ()), DIGEST, FRESH, &rules(), now()) else {
+        panic!()
+    };
+    assert_eq!(
+        names(&emissions),
+        ["status_changed", "assigned", "reviewer assigned", "reviewer assigned", "requester received"]
+    );
+    assert_eq!((exception.status, exception.revision, exception.level.quorum), (Status::Requested, 1, 1));
+    assert_eq!(exception.level.reviewers, [user("dana"), user("eli")]);
+    assert_eq!(exception.assignment.rule, "two-levels");
+}
+
+#[test]
+fn t2_nobody_to_review_is_triage_and_never_silence() {
+    for change in [
+        (|s: &mut Submission| (s.request.severity, s.request.team) = ("low".into(), Some("EXT-acme".into())))
+            as fn(&mut Submission),
+        |s| (s.request.severity, s.request.requester) = ("info".into(), user("solo")),
+    ] {
+        let with_team = move |s: &mut Submission| {
+            change(s);
+            s.request.team = s.request.team.take().map(|_| "ext-platform".into());
+        };
+        let mut rules = rules();
+        rules = RuleSet::parse(&rules.text.replace("platform-*", "ext-*")).unwrap();
+        let Ruling::Applied(exception, emissions) = submit(&submission(with_team), DIGEST, FRESH, &rules, now()) else {
+            panic!()
+        };
+        assert_eq!(names(&emissions), ["status_changed", "assigned", "reviewer unassigned", "requester received"]);
+        assert!(exception.level.unassigned && exception.status == Status::Requested);
+        assert_eq!(exception.level.reviewers, [user("lead")]);
+        let (exception, emissions) = approve(&exception, "lead");
+        assert_eq!((exception.status, emissions[0]), (Status::Approved, "status_changed"));
+    }
+}
+
+#[test]
+fn t4_beyond_the_limit_it_is_denied_at_once() {
+    let change = |s: &mut Submission| s.request.requested_due_date = s.request.current_due_date + Days::new(91);
+    let Ruling::Applied(exception, emissions) = submit(&submission(change), DIGEST, FRESH, &rules(), now()) else {
+        panic!()
+    };
+    assert_eq!(names(&emissions), ["status_changed", "status_changed", "requester decided"]);
+    assert_eq!((exception.status, exception.cause, exception.revision), (Status::Denied, Cause::MaxExtension, 1));
+    let at_the_limit = |s: &mut Submission| s.request.requested_due_date = s.request.current_due_date + Days::new(90);
+    assert!(submitted(at_the_limit).is_open());
+}
+
+#[test]
+fn t6_and_t8_two_levels_with_a_quorum_approve_with_the_earliest_date() {
+    let exception = submitted(|_| ());
+    let (exception, emissions) = approve(&exception, "eli");
+    assert_eq!(
+        emissions,
+        ["vote_recorded", "assigned", "reviewer level_ready", "reviewer level_ready", "reviewer level_ready"]
+    );
+    assert_eq!((exception.level.number, exception.level.quorum, exception.revision), (2, 2, 2));
+    let earlier = Decision { approved_due_date: Some(date("2027-01-10")), ..decision("alice", Verdict::Approve) };
+    let (exception, emissions) = apply(&exception, &earlier);
+    assert_eq!(emissions, ["vote_recorded"]);
+    let (exception, emissions) = approve(&exception, "bob");
+    assert_eq!(emissions, ["status_changed", "deferral_requested", "requester decided"]);
+    assert_eq!(exception.state(), (Status::Approved, Enforcement::InForce));
+    assert_eq!(exception.approved_due_date, Some(date("2027-01-10")));
+    assert_eq!(exception.revision, 4);
+}
+
+#[test]
+fn t9_a_denial_at_any_level_ends_it_without_a_ticket_event() {
+    let (second, _) = approve(&submitted(|_| ()), "dana");
+    for (exception, by) in [(submitted(|_| ()), "eli"), (second, "chen")] {
+        let (exception, emissions) = apply(&exception, &decision(by, Verdict::Deny));
+        assert_eq!(emissions, ["status_changed", "requester decided"]);
+        assert_eq!(exception.state(), (Status::Denied, Enforcement::None));
+    }
+}
+
+#[test]
+fn t23_the_older_one_is_superseded() {
+    let mut exception = submitted(|_| ());
+    for by in ["eli", "alice", "bob"] {
+        exception = approve(&exception, by).0;
+    }
+    let (after, emissions) = supersede(&exception, &Actor::user(&user("bob")), now());
+    assert_eq!(names(&emissions), ["status_changed"]);
+    assert_eq!(
+        (after.enforcement, after.ended_reason, after.status),
+        (Enforcement::Ended, Some(EndedReason::Superseded), Status::Approved)
+    );
+}
+
+#[test]
+fn submission_guards_are_tried_in_their_order() {
+    let existing = submitted(|_| ());
+    let other = Before { existing: Some(&existing), ..FRESH };
+    let open = Before { ticket_has_open: true, ..FRESH };
+    // Each row breaks everything from its own guard on.
+    let field = |s: &mut Submission| {
+        s.data =
+            Json::Object(vec![("ticket".into(), Json::Object(vec![("severity".into(), Json::Text("high".into()))]))]);
+    };
+    let past = move |s: &mut Submission| {
+        (s.request.current_due_date, s.request.requested_due_date) = (date("2026-11-01"), date("2026-11-23"));
+    };
+    let before_current = move |s: &mut Submission| {
+        past(s);
+        s.request.current_due_date = date("2026-11-23");
+    };
+    let reason = move |s: &mut Submission| (before_current(s), s.request.reason = "whim".into()).0;
+    let stranger = move |s: &mut Submission| (reason(s), s.request.requester = user("mallory")).0;
+    assert_eq!(
+        submit(&submission(stranger), Digest([9; 16]), other, &rules(), now()),
+        Ruling::Refused(Refusal::ExceptionExists)
+    );
+    check_submission(stranger, open, Refusal::RequesterNotPermitted);
+    check_submission(reason, open, Refusal::UnknownReason);
+    check_submission(before_current, open, Refusal::DateNotAfterCurrent);
+    check_submission(past, open, Refusal::DateInPast);
+    check_submission(field, open, Refusal::OpenRequestExists);
+    check_submission(field, FRESH, Refusal::FieldRequired);
+    assert_eq!(submit(&submission(|_| ()), DIGEST, other, &rules(), now()), Ruling::Nothing, "the same content again");
+}
+
+#[test]
+fn decision_guards_are_tried_in_their_order() {
+    let mut level_one = submitted(|_| ());
+    level_one.amended_at_revision = Some(5);
+    let (mut decided, _) = apply(&submitted(|_| ()), &decision("eli", Verdict::Deny));
+    decided.decisions.insert(DecisionId::parse("D-zoe-deny").unwrap(), Digest([3; 16]));
+    let (mut voted, _) = approve(&submitted(|_| ()), "eli");
+    voted = apply(&voted, &decision("alice", Verdict::Approve)).0;
+    let late = |by: &str, text: &str| Decision {
+        decision_id: DecisionId::parse("D-x").unwrap(),
+        approved_due_date: Some(date(text)),
+        ..decision(by, Verdict::Approve)
+    };
+    let wordless = |by: &str| Decision { comment: Some(" ".into()), ..decision(by, Verdict::Deny) };
+    let mut past = voted.clone();
+    past.request.current_due_date = date("2026-11-01");
+    for (exception, decision, refusal) in [
+        (&decided, wordless("zoe"), Refusal::DecisionExists),
+        (&decided, wordless("mallory"), Refusal::AlreadyFinal),
+        (&level_one, wordless("zoe"), Refusal::SelfApproval),
+        (&level_one, wordless("mallory"), Refusal::NotAssigned),
+        (&level_one, wordless("alice"), Refusal::WrongLevel),
+        (&level_one, wordless("dana"), Refusal::StaleRevision),
+        (&voted, wordless("alice"), Refusal::CommentRequired),
+        (&voted, late("alice", "2026-12-05"), Refusal::AlreadyVoted),
+        (&voted, late("bob", "2026-12-05"), Refusal::DateNotAfterCurrent),
+        (&past, late("bob", "2026-11-23"), Refusal::DateInPast),
+        (&voted, late("bob", "9999-12-31"), Refusal::DateOverLimit),
+        (&voted, late("dana", "2027-01-01"), Refusal::WrongLevel),
+    ] {
+        assert_eq!(rule_on(exception, &decision), Ruling::Refused(refusal), "{decision:?}");
+    }
+    let seen = Decision { expected_revision: Some(5), ..decision("dana", Verdict::Deny) };
+    assert!(matches!(rule_on(&level_one, &seen), Ruling::Applied(..)));
+}
+
+#[test]
+fn a_decision_that_acted_is_a_repeat_also_when_all_is_decided() {
+    let (denied, _) = apply(&submitted(|_| ()), &decision("eli", Verdict::Deny));
+    assert_eq!(rule_on(&denied, &decision("eli", Verdict::Deny)), Ruling::Nothing);
+}
+
+#[test]
+fn the_requester_never_reviews_and_an_empty_level_never_approves() {
+    let exception = submitted(|s| s.request.requester = user("dana"));
+    assert_eq!(exception.level.reviewers, [user("eli")]);
+    let all = submitted(|s| s.request.severity = "low".into());
+    assert_eq!((all.assignment.rule.as_str(), all.level.quorum), ("fallback", 3));
+    for level in 1..=2 {
+        let filled = exception.assignment.clone().begin(level, &user("zoe")).unwrap();
+        assert!(filled.quorum >= 1);
+    }
+    assert_eq!(exception.assignment.clone().begin(3, &user("zoe")), None);
+}

@@ -1,0 +1,386 @@
+//! The first loop: everything that is written is written here, a turn at a time. It takes deliveries, asks the store for a
+//! turn in which [`plan`] decides, acknowledges after the commit and hands the outgoing events to [`super::publish`].
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{error, info, warn};
+
+use super::input::{Input, wanted};
+use super::plan::{Settled, Terms, plan};
+use super::publish::{Hand, PATIENCE};
+use crate::broker::{Batch, Source, Tag};
+use crate::contract::json::Fault;
+use crate::contract::outbound::Voice;
+use crate::contract::reason::Reason;
+use crate::domain::dates::{Timestamp, to_microseconds};
+use crate::domain::rules::RuleSet;
+use crate::retry::Waits;
+use crate::store::{Committed, Outcome, Store, StoreError, Wanted};
+
+/// How often what is due is looked for.
+const TICK: Duration = Duration::from_secs(1);
+/// How long confirmed rows wait for a batch that takes their deletion along.
+const FLUSH_AFTER: Duration = Duration::from_millis(100);
+/// Most parked events that expire in one turn; a full hundred asks for the next turn at once.
+const EXPIRED_MAX: usize = 100;
+/// Most rows of the outbox claimed in one turn.
+const CLAIMS_MAX: usize = 500;
+/// After so long without the database the deliveries go back to the broker, once: its acknowledgement timeout would give
+/// them back again and again, and count each time.
+const RELEASE_AFTER: Duration = Duration::from_secs(60);
+
+/// Reads the wall clock; the simulation has its own.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What turns need to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// The setting `worker.batch_max`.
+    pub batch_max: usize,
+    /// The setting `source`.
+    pub source: String,
+    /// The setting `links.exception`.
+    pub link: String,
+    /// The setting `parking.ttl`.
+    pub parking_ttl: Duration,
+    /// The setting `parking.max`.
+    pub parking_max: u64,
+    /// The setting `retry.wait_max`.
+    pub wait_max: Duration,
+    /// The wall clock.
+    pub clock: Clock,
+    /// The rules in force.
+    pub rules: Arc<RuleSet>,
+}
+
+/// The channels to and from the publishing loop, and the word to stop.
+#[derive(Debug)]
+pub struct Links {
+    /// Committed events to publish.
+    pub hands: mpsc::Sender<Hand>,
+    /// Their fates. Unbounded in form only: there are never more than events handed over and not yet settled.
+    pub fates: mpsc::UnboundedReceiver<Settled>,
+    /// Whether the sink is worth handing to.
+    pub sink_up: watch::Receiver<bool>,
+    /// Becomes true when the worker shall drain and end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Runs turns until told to stop and everything in hand is settled.
+pub async fn run(source: Box<dyn Source>, store: Box<dyn Store>, links: Links, settings: Settings) {
+    let Links { hands, fates, sink_up, stop } = links;
+    let turns = Turns {
+        source,
+        store,
+        hands: Some(hands),
+        fates,
+        sink_up,
+        settings,
+        settled: Settled::default(),
+        flush_at: None,
+        next_tick: Instant::now(),
+        claims_max: 1,
+        outbox_full: false,
+        rule_set_stored: false,
+    };
+    turns.run(stop).await;
+}
+
+struct Turns {
+    source: Box<dyn Source>,
+    store: Box<dyn Store>,
+    hands: Option<mpsc::Sender<Hand>>,
+    fates: mpsc::UnboundedReceiver<Settled>,
+    sink_up: watch::Receiver<bool>,
+    settings: Settings,
+    /// Fates that no committed turn has written; forgotten only after one has.
+    settled: Settled,
+    flush_at: Option<Instant>,
+    next_tick: Instant,
+    claims_max: usize,
+    outbox_full: bool,
+    rule_set_stored: bool,
+}
+
+/// Why a turn is due.
+enum Work {
+    Deliveries(Batch),
+    Time,
+    Drained,
+}
+
+impl Turns {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            match self.next_work(&mut stop).await {
+                Work::Deliveries(Batch { tag, deliveries }) => {
+                    let inputs = deliveries.into_iter().map(Input::read).collect();
+                    self.turns(inputs, Some(tag)).await;
+                }
+                Work::Time => self.turns(Vec::new(), None).await,
+                Work::Drained => break,
+            }
+        }
+        self.finish().await;
+    }
+
+    async fn next_work(&mut self, stop: &mut watch::Receiver<bool>) -> Work {
+        let mut stopping = *stop.borrow();
+        loop {
+            // The guard that `wait_for` gives must not live into the branch.
+            let stop_now = async { drop(stop.wait_for(|stop| *stop).await) };
+            tokio::select! {
+                biased;
+                Some(fates) = self.fates.recv() => self.note(fates),
+                () = stop_now, if !stopping => {
+                    stopping = true;
+                    self.source.stop().await;
+                }
+                batch = self.source.next(self.settings.batch_max), if stopping || !self.outbox_full => {
+                    return batch.map_or(Work::Drained, Work::Deliveries);
+                }
+                () = sleep_until(self.flush_at.unwrap_or(self.next_tick)), if self.flush_at.is_some() => return Work::Time,
+                () = sleep_until(self.next_tick) => return Work::Time,
+            }
+        }
+    }
+
+    fn note(&mut self, fates: Settled) {
+        self.settled.confirmed.extend(fates.confirmed);
+        self.settled.unroutable.extend(fates.unroutable);
+        self.flush_at.get_or_insert(Instant::now() + FLUSH_AFTER);
+    }
+
+    /// Runs what is due as one turn, or as several where the database refuses the content: halved down to the one event,
+    /// which becomes a failure. Acknowledges when all of it is committed.
+    async fn turns(&mut self, inputs: Vec<Input>, tag: Option<Tag>) {
+        let mut outcomes = Vec::with_capacity(inputs.len());
+        let mut pieces = VecDeque::from([inputs]);
+        while let Some(piece) = pieces.pop_front() {
+            match self.turn(&piece).await {
+                Ok((committed, begun)) => {
+                    outcomes.extend(&committed.outcomes);
+                    let last = if pieces.is_empty() { tag } else { None };
+                    self.hand_over_and_settle(committed, begun, last, &outcomes).await;
+                }
+                Err(poison) => halve(piece, &poison, &mut pieces),
+            }
+        }
+    }
+
+    /// One turn, tried until the database has answered. `Err` is what it, or the plan, cannot stand about the content.
+    async fn turn(&mut self, inputs: &[Input]) -> Result<(Committed, Instant), Poison> {
+        while let Ok(fates) = self.fates.try_recv() {
+            self.note(fates);
+        }
+        let wanted = self.wanted(inputs);
+        let mut outage = Outage::new(self.settings.wait_max);
+        loop {
+            let begun = Instant::now();
+            match self.attempt(inputs, &wanted).await {
+                Ok(committed) => {
+                    outage.over();
+                    self.committed(&wanted, &committed);
+                    return Ok((committed, begun));
+                }
+                Err(Trouble::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => return Err(poison),
+                Err(Trouble::Poison(poison)) => outage.wait(&poison.message).await,
+                Err(Trouble::Away(message)) => outage.wait(&message).await,
+            }
+            if outage.is_long() {
+                self.source.release().await;
+            }
+        }
+    }
+
+    fn wanted(&mut self, inputs: &[Input]) -> Wanted {
+        let mut wanted = wanted(inputs);
+        if Instant::now() >= self.next_tick {
+            wanted.expired_max = EXPIRED_MAX;
+            let up = *self.sink_up.borrow();
+            if !up {
+                self.claims_max = 1;
+            }
+            let room = self.hands.as_ref().is_some_and(|hands| hands.capacity() > 0);
+            wanted.claims_max = if up && room { self.claims_max } else { 0 };
+        }
+        wanted
+    }
+
+    async fn attempt(&mut self, inputs: &[Input], wanted: &Wanted) -> Result<Committed, Trouble> {
+        let terms = Terms {
+            rules: &self.settings.rules,
+            voice: Voice {
+                source: &self.settings.source,
+                link: &self.settings.link,
+                now: to_microseconds((self.settings.clock)()),
+            },
+            held: *self.sink_up.borrow() && self.hands.is_some(),
+            parking_ttl: self.settings.parking_ttl,
+            parking_max: self.settings.parking_max,
+            store_rule_set: !self.rule_set_stored,
+        };
+        let (settled, mut writes_rule_set) = (&self.settled, false);
+        let mut decide = |snapshot| {
+            let changes = plan(inputs, settled, &terms, snapshot);
+            writes_rule_set = changes.rule_set.is_some();
+            changes
+        };
+        match AssertUnwindSafe(self.store.turn(wanted, &mut decide)).catch_unwind().await {
+            Ok(Ok(committed)) => {
+                self.rule_set_stored |= writes_rule_set;
+                Ok(committed)
+            }
+            Ok(Err(StoreError::Away(error))) => Err(Trouble::Away(error.to_string())),
+            Ok(Err(StoreError::Refused(error))) => {
+                let message = format!("the database refuses its content: {error}");
+                Err(Trouble::Poison(Poison { reason: Reason::AttemptsExhausted, message }))
+            }
+            Err(_panic) => {
+                let message = "processing it ends in a crash; the log has the place".to_owned();
+                Err(Trouble::Poison(Poison { reason: Reason::CrashLoop, message }))
+            }
+        }
+    }
+
+    /// What follows from a committed turn, before anything else happens.
+    fn committed(&mut self, wanted: &Wanted, committed: &Committed) {
+        self.settled = Settled::default();
+        self.flush_at = None;
+        if committed.outbox_full != self.outbox_full {
+            self.outbox_full = committed.outbox_full;
+            if self.outbox_full {
+                error!(
+                    "the outbox holds as much as outbox.max allows: consumption pauses until the broker takes events again"
+                );
+            } else {
+                info!("the outbox has room again: consumption goes on");
+            }
+        }
+        if wanted.expired_max > 0 {
+            let at_once = committed.claims_full || committed.expired >= wanted.expired_max;
+            self.next_tick = Instant::now() + if at_once { Duration::ZERO } else { TICK };
+            if committed.claims_full {
+                self.claims_max = (self.claims_max * 2).min(CLAIMS_MAX);
+            }
+        }
+    }
+
+    /// Handing over and acknowledging at once: neither waits for the other. When the sink goes down meanwhile the copy in
+    /// memory is dropped: the rows come free by themselves.
+    async fn hand_over_and_settle(
+        &mut self,
+        committed: Committed,
+        begun: Instant,
+        tag: Option<Tag>,
+        outcomes: &[Outcome],
+    ) {
+        let hand = Hand { events: committed.outgoing, until: begun + PATIENCE };
+        let (hands, mut sink_up) = (&self.hands, self.sink_up.clone());
+        let hand_over = async {
+            let Some(hands) = hands.as_ref().filter(|_| !hand.events.is_empty()) else { return };
+            tokio::select! {
+                biased;
+                _ = hands.send(hand) => {}
+                _ = sink_up.wait_for(|up| !up) => {}
+            }
+        };
+        let source = &mut self.source;
+        let settle = async {
+            if let Some(tag) = tag {
+                source.settle(tag, outcomes).await;
+            }
+        };
+        tokio::join!(hand_over, settle);
+    }
+
+    /// No deliveries any more: wait for the last fates, write them, end.
+    async fn finish(mut self) {
+        self.hands = None;
+        while let Some(fates) = self.fates.recv().await {
+            self.note(fates);
+        }
+        if self.settled != Settled::default() {
+            self.turns(Vec::new(), None).await;
+        }
+    }
+}
+
+/// Why an attempt failed.
+enum Trouble {
+    Away(String),
+    Poison(Poison),
+}
+
+/// What is wrong with the content of a turn.
+#[derive(Debug)]
+struct Poison {
+    reason: Reason,
+    message: String,
+}
+
+impl Poison {
+    /// Whether the one input was already set aside as a failure, so that it is not its content that is refused.
+    fn is_known(&self, inputs: &[Input]) -> bool {
+        matches!(inputs, [one] if one.inbound.content.as_ref().is_err_and(|fault| fault.reason == self.reason))
+    }
+}
+
+/// Two halves, or the one event as a failure: in front, so that the order of arrival stays.
+fn halve(mut piece: Vec<Input>, poison: &Poison, pieces: &mut VecDeque<Vec<Input>>) {
+    if let [one] = piece.as_mut_slice() {
+        warn!(
+            event.source = one.inbound.source,
+            event.id = one.inbound.id,
+            "event {} is set aside: {}",
+            one.inbound.id,
+            poison.message
+        );
+        one.inbound.content = Err(Fault::new(poison.reason, poison.message.clone()));
+        pieces.push_front(piece);
+        return;
+    }
+    let second = piece.split_off(piece.len() / 2);
+    pieces.push_front(second);
+    pieces.push_front(piece);
+}
+
+/// A time without the database: said once, waited for with backoff.
+struct Outage {
+    waits: Waits,
+    since: Option<Instant>,
+    released: bool,
+}
+
+impl Outage {
+    fn new(wait_max: Duration) -> Self {
+        Self { waits: Waits::new(wait_max), since: None, released: false }
+    }
+
+    async fn wait(&mut self, message: &str) {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            warn!("consumption pauses, nothing is lost: {message}");
+        }
+        sleep(self.waits.next_wait()).await;
+    }
+
+    /// True once, when it has lasted long.
+    fn is_long(&mut self) -> bool {
+        let long = !self.released && self.since.is_some_and(|since| since.elapsed() >= RELEASE_AFTER);
+        self.released |= long;
+        long
+    }
+
+    fn over(&self) {
+        if let Some(since) = self.since {
+            info!("the database is back after {} s: consumption goes on", since.elapsed().as_secs());
+        }
+    }
+}

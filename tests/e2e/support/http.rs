@@ -1,0 +1,52 @@
+//! An HTTP/1.1 `GET` of thirty lines: enough for a worker on loopback, and no client crate to trust.
+
+use std::io::{Error, ErrorKind, Result};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// An answer takes milliseconds; a worker that is frozen gives none.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+/// Asks for `path` and reads the answer to the end of the connection.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Response> {
+    let answer = tokio::time::timeout(ANSWER_TIME_MAX, async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok::<_, Error>(answer)
+    });
+    parse(&answer.await.map_err(|_| ErrorKind::TimedOut)??)
+}
+
+fn parse(answer: &[u8]) -> Result<Response> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(ErrorKind::InvalidData)?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(ErrorKind::InvalidData)?;
+    let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
+    let body = if chunked { unchunk(body) } else { body.to_owned() };
+    Ok(Response { status, body })
+}
+
+/// Joins the chunks; lengths count bytes, which on a cut through a character is a mistake the reader will see.
+fn unchunk(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, more)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length.trim(), 16).unwrap_or(0);
+        let Some(chunk) = more.get(..length).filter(|chunk| !chunk.is_empty()) else { break };
+        body.push_str(chunk);
+        rest = more.get(length + 2..).unwrap_or("");
+    }
+    body
+}
