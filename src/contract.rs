@@ -7,3 +7,4 @@ pub mod inbound;
 pub mod json;
 pub mod outbound;
 pub mod reason;
+pub mod shapes;

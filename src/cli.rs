@@ -1,0 +1,126 @@
+//! The command line's frame: arguments, exit codes, dispatch. What a command does is in the file of its noun; how it
+//! prints is in `output`. Data goes to stdout, everything else to stderr.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, LogFormat, Sources};
+use crate::telemetry;
+
+mod events;
+mod exceptions;
+mod exit;
+mod migrate;
+mod output;
+mod run;
+mod topology;
+
+pub use exit::{Code, ExitError};
+
+use output::{Color, Format, Output};
+
+/// The command line as it was typed.
+#[derive(Debug, Parser)]
+#[command(name = "reprieve", version, about = ABOUT, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// Read settings from this file instead of reprieve.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one setting, before environment and file; not for secrets
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How to print data
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// When to use colors; off too where `NO_COLOR` is set
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ABOUT: &str = "Decides over vulnerability exception requests: RabbitMQ in, rules, Postgres, RabbitMQ out.";
+const AFTER_HELP: &str = "\
+Environment: DATABASE_URL, AMQP_URL, REPRIEVE_RULES, REPRIEVE_HTTP_LISTEN; any other setting is REPRIEVE_<SECTION>__<KEY>.
+Exit codes: 0 ok, 1 check failed or partly done, 2 usage, 3 configuration or rules invalid, 4 not found,
+5 broker or database unreachable, 6 refused.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worker
+    Run,
+    /// Bring the database's schema up to date
+    #[command(subcommand)]
+    Migrate(migrate::Command),
+    /// The exchanges and queues on the broker
+    #[command(subcommand)]
+    Topology(topology::Command),
+    /// Events
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Exception requests
+    #[command(subcommand)]
+    Exceptions(exceptions::Command),
+}
+
+/// Runs the command and says how the process should end.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse(); // ends the process with 2 on a usage error, with 0 on --help
+    let is_worker = matches!(arguments.command, Command::Run);
+    let Err(error) = dispatch(arguments) else { return ExitCode::SUCCESS };
+    if is_worker {
+        // Its stderr is a log, read by machines. Without a valid configuration the log has not begun yet.
+        telemetry::start(LogFormat::Auto);
+        tracing::error!(exit.code = error.code as u8, "{}", error.message);
+    } else {
+        output::tell(&format!("reprieve: {}", error.message));
+    }
+    error.code.into()
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
+    let sources = Sources { flags: arguments.set, environment: std::env::vars_os().collect(), file: arguments.config };
+    let config = Config::load(&sources)?;
+    telemetry::start(config.log_format);
+    let output = Output::new(arguments.output, arguments.color);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ExitError::failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Run => run::run(&config).await,
+            Command::Migrate(command) => migrate::run(command, &config, &output).await,
+            Command::Topology(command) => topology::run(command, &config, &output).await,
+            Command::Events(command) => events::run(command, &config, &output).await,
+            Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
+        }
+    })
+}
+
+impl From<ConfigError> for ExitError {
+    fn from(error: ConfigError) -> Self {
+        ExitError { code: Code::Configuration, message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_may_stand_after_the_verb() {
+        let line = ["reprieve", "exceptions", "show", "EX-1", "-o", "jsonl", "--color", "never", "--set", "source=x"];
+        let arguments = Arguments::try_parse_from(line).unwrap();
+        assert!(arguments.output == Format::Jsonl && arguments.set == ["source=x"]);
+        assert_eq!(Arguments::try_parse_from(["reprieve", "exceptions", "fly"]).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,56 @@
+//! How a command ends when it does not end well: the contract's exit codes, section 5.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// What kind of end it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A check failed, or the work was done in part.
+    Failed = 1,
+    /// The command line, or the input it names, makes no sense.
+    Usage = 2,
+    /// Configuration or rules are invalid.
+    Configuration = 3,
+    /// What was asked for does not exist.
+    NotFound = 4,
+    /// Broker or database did not answer.
+    Unreachable = 5,
+    /// Broker, database or the business said no.
+    Refused = 6,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        ExitCode::from(code as u8)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ExitError {
+    /// The process ends with it.
+    pub code: Code,
+    /// For stderr.
+    pub message: String,
+}
+
+impl ExitError {
+    /// An error with its message.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// Something failed, or was done in part.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Code::Failed, message)
+    }
+}
+
+impl fmt::Display for ExitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ExitError {}

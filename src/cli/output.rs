@@ -1,0 +1,188 @@
+//! Printing: the format that was asked for, colors where they are wanted, and a reader that went away is no error.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::ExitError;
+use crate::domain::ids::is_hidden;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON document a line
+    Jsonl,
+}
+
+/// When colors are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Where a command's data goes.
+#[derive(Debug)]
+pub(super) struct Output {
+    format: Format,
+    paint: Paint,
+}
+
+impl Output {
+    pub(super) fn new(format: Format, color: Color) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colored = match color {
+            Color::Auto => io::stdout().is_terminal() && !no_color,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        Self { format, paint: if colored { Paint::Ansi } else { Paint::Plain } }
+    }
+
+    /// Prints one object: as the table `render` makes of it, or as JSON.
+    pub(super) fn object<T: Serialize>(
+        &self,
+        value: &T,
+        render: impl FnOnce(&T, Paint) -> String,
+    ) -> Result<(), ExitError> {
+        let text = match self.format {
+            Format::Table => render(value, self.paint),
+            Format::Json if io::stdout().is_terminal() => serde_json::to_string_pretty(value).map_err(unprintable)?,
+            Format::Json | Format::Jsonl => serde_json::to_string(value).map_err(unprintable)?,
+        };
+        print(&text)
+    }
+
+    /// Prints items: as the table `render` makes of them, as `{"items": […], "next_cursor": null}`, or one a line.
+    pub(super) fn list<T: Serialize>(
+        &self,
+        items: &[T],
+        render: impl FnOnce(&[T], Paint) -> String,
+    ) -> Result<(), ExitError> {
+        match self.format {
+            Format::Table => print(&render(items, self.paint)),
+            Format::Json => self.object(&List { items, next_cursor: None }, |_, _| String::new()),
+            Format::Jsonl => {
+                let lines =
+                    items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>().map_err(unprintable)?;
+                print(&lines.join("\n"))
+            }
+        }
+    }
+}
+
+/// The contract's `list`, section 8.
+#[derive(Serialize)]
+struct List<'a, T> {
+    items: &'a [T],
+    next_cursor: Option<&'a str>,
+}
+
+/// Whether text gets colors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paint {
+    /// Colors.
+    Ansi,
+    /// None.
+    Plain,
+}
+
+impl Paint {
+    pub(super) fn bold(self, text: impl Display) -> String {
+        self.wrap("1", text)
+    }
+
+    pub(super) fn dim(self, text: impl Display) -> String {
+        self.wrap("2", text)
+    }
+
+    pub(super) fn good(self, text: impl Display) -> String {
+        self.wrap("32", text)
+    }
+
+    pub(super) fn bad(self, text: impl Display) -> String {
+        self.wrap("31", text)
+    }
+
+    fn wrap(self, code: &str, text: impl Display) -> String {
+        match self {
+            Paint::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),
+            Paint::Plain => text.to_string(),
+        }
+    }
+}
+
+/// Text from outside as a terminal may see it: nothing that moves the cursor or hides.
+pub(super) fn tame(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_hidden) {
+        Cow::Owned(text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Rows with their columns in line, the last one ragged.
+pub(super) fn columns(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let padding = width(column).unwrap_or(0) - cell.chars().count();
+            format!("{cell}{}", " ".repeat(padding))
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Says something to the person, beside the data.
+pub(super) fn tell(text: &str) {
+    // Nobody is left to be told that stderr is gone.
+    writeln!(io::stderr().lock(), "{text}").ok();
+}
+
+fn print(text: &str) -> Result<(), ExitError> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        // `| head` has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(ExitError::failed(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn unprintable(error: serde_json::Error) -> ExitError {
+    ExitError::failed(format!("cannot print this as JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_in_line() {
+        let rows = [vec!["a".to_owned(), "b".into()], vec!["long".to_owned(), "ü".into(), "c".into()]];
+        assert_eq!(columns(&rows), "a     b\nlong  ü  c");
+    }
+
+    #[test]
+    fn text_from_outside_cannot_steer_the_terminal() {
+        assert_eq!(tame("a\x1b[2Jb"), "a\u{fffd}[2Jb");
+        assert_eq!(tame("plain"), "plain");
+    }
+}

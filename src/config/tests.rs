@@ -1,0 +1,170 @@
+//! The layers against each other, names, bounds and secrets.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// A file that is gone when the test is.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(text: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("reprieve-config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+fn load(flags: &[&str], environment: &[(&str, &str)], file: Option<&str>) -> Result<Config, ConfigError> {
+    let file = file.map(TempFile::new);
+    Config::load(&Sources {
+        flags: flags.iter().map(ToString::to_string).collect(),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        file: file.as_ref().map(|file| file.0.clone()),
+    })
+}
+
+#[track_caller]
+fn faults(flags: &[&str], environment: &[(&str, &str)], file: Option<&str>) -> String {
+    load(flags, environment, file).unwrap_err().to_string()
+}
+
+#[test]
+fn every_default_is_valid_and_says_what_the_contract_says() {
+    let config = load(&[], &[], None).unwrap();
+    assert_eq!(config.amqp_prefetch, 1_000);
+    assert_eq!(config.worker_batch_max, 500);
+    assert_eq!(config.shutdown_deadline, Duration::from_secs(25));
+    assert_eq!(config.parking_ttl, Duration::from_hours(24));
+    assert_eq!((config.parking_max, config.outbox_max), (100_000, 1_000_000));
+    assert_eq!(config.retry_wait_max, Duration::from_secs(30));
+    assert_eq!(config.http_listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((config.source.as_str(), config.rules.to_str()), ("urn:reprieve", Some("rules.yaml")));
+    assert!(config.clock_offset.is_zero() && config.warnings().is_empty());
+    assert!(config.database_url().unwrap_err().to_string().contains("set DATABASE_URL"));
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let file = Some("source = 'urn:file'\n[amqp]\nprefetch = 10\nprefix = 'f.'\n[worker]\nbatch_max = 7\n");
+    let environment = [("REPRIEVE_AMQP__PREFETCH", "20"), ("REPRIEVE_AMQP__PREFIX", "e.")];
+    let config = load(&["amqp.prefetch=30"], &environment, file).unwrap();
+    assert_eq!(config.amqp_prefetch, 30);
+    assert_eq!(config.amqp_prefix, "e.");
+    assert_eq!(config.worker_batch_max, 7);
+    assert_eq!(config.source, "urn:file");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let sources = Sources { file: Some("no-such-reprieve.toml".into()), ..Sources::default() };
+    assert!(Config::load(&sources).unwrap_err().to_string().starts_with("no-such-reprieve.toml: cannot read"));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_a_suggestion() {
+    let text = faults(&[], &[], Some("[amqp]\n\nprefetsh = 1\n"));
+    assert!(text.contains(":3): unknown key; did you mean amqp.prefetch?"), "{text}");
+    assert!(faults(&["amqp.prefix_=1"], &[], None).contains("did you mean amqp.prefix?"));
+    assert!(faults(&[], &[("REPRIEVE_AMQP__PREFETSH", "1")], None).contains("did you mean REPRIEVE_AMQP__PREFETCH?"));
+    assert!(faults(&[], &[("REPRIEVE_AMQP_PREFETCH", "1")], None).contains("did you mean REPRIEVE_AMQP__PREFETCH?"));
+    assert!(faults(&[], &[("REPRIEVE_BANANA__SPLIT", "1")], None).contains("unknown variable: correct or remove"));
+    assert!(faults(&[], &[], Some("[banana]")).contains("unknown key"));
+    for foreign in ["REPRIEVE_PORT", "REPRIEVE_PORT_8080_TCP", "REPRIEVE_SERVICE_HOST", "REPRIEVE_SERVICE_PORT", "X__Y"]
+    {
+        assert!(load(&[], &[(foreign, "tcp://10.0.0.1:8080")], None).is_ok(), "{foreign}");
+    }
+}
+
+#[test]
+fn what_is_not_built_says_so() {
+    assert!(faults(&[], &[], Some("[trust]\nbridge = ['x']")).contains("trust is not built yet"));
+    assert!(faults(&[], &[("REPRIEVE_INBOX__RETENTION", "30d")], None).contains("inbox.retention is not built yet"));
+    assert!(faults(&[], &[("DATABASE_URL", "sqlite://x.db")], None).contains("not built yet"));
+    assert!(faults(&[], &[("AMQP_URL", "embedded:")], None).contains("not built yet"));
+}
+
+#[test]
+fn a_secret_comes_from_its_file_without_the_newline() {
+    let secret = TempFile::new("postgres://u:hunter2@h/d\n");
+    let config = load(&[], &[("DATABASE_URL_FILE", secret.0.to_str().unwrap())], None).unwrap();
+    assert_eq!(config.database_url().unwrap().expose(), "postgres://u:hunter2@h/d");
+    let token = TempFile::new("abc\r\n");
+    let file = format!("[http]\ntoken_file = '{}'", token.0.display());
+    assert_eq!(load(&[], &[], Some(&file)).unwrap().http_token.unwrap().expose(), "abc");
+    assert!(faults(&[], &[("AMQP_URL_FILE", "no-such-secret")], None).contains("cannot read no-such-secret"));
+}
+
+#[test]
+fn a_secret_and_its_file_together_are_an_error() {
+    let secret = TempFile::new("x");
+    let environment = [("REPRIEVE_HTTP__TOKEN", "a"), ("REPRIEVE_HTTP__TOKEN_FILE", secret.0.to_str().unwrap())];
+    assert!(faults(&[], &environment, None).contains("http.token_file (REPRIEVE_HTTP__TOKEN_FILE): given together"));
+}
+
+#[test]
+fn secrets_show_nowhere() {
+    let secrets = [
+        ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+        ("AMQP_URL", "amqp://u:hunter2@h"),
+        ("REPRIEVE_HTTP__TOKEN", "hunter2"),
+    ];
+    assert!(!format!("{:?}", load(&[], &secrets, None).unwrap()).contains("hunter2"));
+    for (variable, _) in secrets {
+        let text = faults(&[], &[(variable, "hunter2 ")], None);
+        assert!(text.contains(variable) && !text.contains("hunter2"), "{text}");
+    }
+    for file in
+        ["[amqp]\nurl = amqp://hunter2", "[amqp]\nurl = ['hunter2']", "[amqp]\nurl = 'hunter2", "x = \"\\hunter2\""]
+    {
+        assert!(!faults(&[], &[], Some(file)).contains("hunter2"), "{file}");
+    }
+    for flag in ["http.token=hunter2", "hunter2"] {
+        assert!(!faults(&[flag], &[], None).contains("hunter2"));
+    }
+}
+
+#[test]
+fn values_out_of_bounds_name_key_origin_and_remedy() {
+    for flag in [
+        "amqp.prefetch=0",
+        "amqp.prefetch=65536",
+        "amqp.prefetch=-1",
+        "worker.batch_max=5001",
+        "shutdown.deadline=0s",
+        "shutdown.deadline=25",
+        "parking.ttl=0s",
+        "retry.wait_max=31s",
+        "outbox.max=0",
+        "clock.offset=-9000d",
+        "clock.offset=--1s",
+        "log.format=xml",
+        "http.listen=localhost",
+        "database.allow_fsync_off=yes",
+        "amqp.prefix=amq.x",
+        "amqp.prefix=a b",
+        "source=",
+    ] {
+        let (key, value) = flag.split_once('=').unwrap();
+        let text = faults(&[flag], &[], None);
+        assert!(text.starts_with(&format!("{key} (--set): ")), "{flag}: {text}");
+        assert!(text.contains(value) || value == "amq.x", "{flag}: {text}");
+    }
+    let all = faults(&["amqp.prefetch=0", "worker.batch_max=0"], &[], None);
+    assert_eq!(all.lines().count(), 2, "all faults at once: {all}");
+}
+
+#[test]
+fn a_clock_offset_may_be_negative_and_is_warned_about() {
+    let config = load(&["clock.offset=-366d"], &[], None).unwrap();
+    assert_eq!(config.clock_offset, TimeDelta::days(-366));
+    assert!(config.warnings()[0].contains("for tests only"));
+}

@@ -1,0 +1,82 @@
+//! The worker's HTTP side: probes for the orchestrator, look-ups for people. It only reads; no pages, no ingest, no
+//! metrics yet. Who may ask is decided in `auth`, what is answered in [`api`] and `probes`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{any, get};
+
+use crate::config::Secret;
+use crate::health::Health;
+use crate::store::Views;
+
+pub mod api;
+mod auth;
+mod probes;
+mod problem;
+mod serve;
+
+pub use serve::serve;
+
+use problem::problem;
+
+/// Longest time for one answer; the look-ups are by primary key, so it is only reached when the database is in trouble.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest body that is read. Nothing that is built reads one.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub struct State {
+    /// What is up.
+    pub health: Health,
+    /// The look-ups.
+    pub views: Arc<dyn Views>,
+    /// The bearer token of the API; without one it answers to loopback only.
+    pub token: Option<Secret>,
+}
+
+/// All routes. The peer's address has to be among the request's extensions, as [`serve()`] puts it there.
+pub fn router(state: State) -> Router {
+    let api = Router::new()
+        .route("/api/v1/exceptions/{id}", get(api::exception))
+        // Unknown paths are guarded too: whoever may not ask does not learn what there is.
+        .route("/api", any(not_found))
+        .route("/api/", any(not_found))
+        .route("/api/{*rest}", any(not_found))
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::guard));
+    Router::new()
+        .merge(api)
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn(timeout))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(state)
+}
+
+async fn not_found(request: Request) -> Response {
+    problem(StatusCode::NOT_FOUND, "there is nothing at this path", request.uri())
+}
+
+async fn not_allowed(request: Request) -> Response {
+    problem(StatusCode::METHOD_NOT_ALLOWED, "this path can only be read: use GET", request.uri())
+}
+
+async fn timeout(request: Request, next: Next) -> Response {
+    let uri = request.uri().clone();
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
+        let seconds = REQUEST_TIMEOUT.as_secs();
+        problem(StatusCode::SERVICE_UNAVAILABLE, &format!("no answer within {seconds} s: try again later"), &uri)
+    })
+}
+
+#[cfg(test)]
+mod tests;

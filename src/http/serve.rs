@@ -1,0 +1,88 @@
+//! Connections: accepted, bounded in number and time, ended gently. It knows nothing of routes.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Most connections at a time; the next ones wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 256;
+/// Longest wait for a request's head, also on a connection kept alive: slow senders must not hold the connections.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the shutdown began, running answers have so long.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after a failed accept: it means that the process is out of file descriptors, which does not pass at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown` resolves, then lets running answers end, for a short while.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
+    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (ending, _) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            // Reaped as they end, or the set would grow for ever.
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &free) => accepted,
+        };
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let (router, ending) = (router.clone(), ending.subscribe());
+        connections.spawn(async move {
+            converse(stream, peer, router, ending).await;
+            drop(permit);
+        });
+    }
+    ending.send_replace(());
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<Accepted> {
+    let permit = Arc::clone(free).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Err(error) => {
+            tracing::warn!("cannot accept an HTTP connection: {error}; if it stays, raise the limit of open files");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut ending: watch::Receiver<()>) {
+    let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(peer))));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        _ = ending.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("an HTTP connection ended early: {error}");
+    }
+}
