@@ -108,7 +108,9 @@ fn pure_rooms_know_no_clock_no_io_and_nothing_unordered() {
 fn sql_lives_only_in_the_store() {
     for (file, text) in sources() {
         for (line, content) in code(&text).filter(|(_, content)| !is_comment(content)) {
-            let sql = ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "TRUNCATE "].iter().any(|word| content.contains(word));
+            let sql = ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "TRUNCATE "]
+                .iter()
+                .any(|word| content.contains(word));
             assert!(!sql || file.starts_with("store/"), "{file}:{line} holds SQL");
         }
     }
@@ -118,7 +120,10 @@ fn sql_lives_only_in_the_store() {
 fn files_stay_short() {
     for (file, text) in sources() {
         let lines = text.lines().count();
-        assert!(lines <= FILE_LINES_MAX || file.ends_with("tests.rs"), "{file} has {lines} lines: is it still one thing?");
+        assert!(
+            lines <= FILE_LINES_MAX || file.ends_with("tests.rs"),
+            "{file} has {lines} lines: is it still one thing?"
+        );
     }
 }
 
@@ -133,5 +138,8 @@ fn every_room_says_what_it_is() {
 fn a_turn_awaits_nothing_but_the_database() {
     // The port makes it impossible: `plan` is a plain function. This holds the word in the signature.
     let (_, text) = sources().into_iter().find(|(file, _)| file == "store.rs").unwrap();
-    assert!(text.contains("pub type Plan<'a> = dyn FnMut(Snapshot) -> Changes + Send + 'a;"), "the plan became something that can wait");
+    assert!(
+        text.contains("pub type Plan<'a> = dyn FnMut(Snapshot) -> Changes + Send + 'a;"),
+        "the plan became something that can wait"
+    );
 }

@@ -26,7 +26,13 @@ pub(crate) async fn observe(stage: &Stage) {
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let (queue, exchange) = (queue.as_str(), exchange.as_str());
     channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
-    let bound = channel.queue_bind(queue.into(), exchange.into(), "#".into(), QueueBindOptions::default(), FieldTable::default());
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        "#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
     bound.await.unwrap();
 }
 

@@ -44,7 +44,14 @@ enum Line {
 }
 
 /// Kills the first of two workers where the pattern passes for the `nth` time, starts it anew, and balances.
-async fn killed_at(name: &str, line: Line, direction: Direction, pattern: &[u8], nth: usize, place: fn(Trigger) -> Trigger) {
+async fn killed_at(
+    name: &str,
+    line: Line,
+    direction: Direction,
+    pattern: &[u8],
+    nth: usize,
+    place: fn(Trigger) -> Trigger,
+) {
     let stage = Stage::shared(name).await;
     let setup = prepare(&stage).await;
     let target = match line {
@@ -77,7 +84,8 @@ pub(crate) async fn killed_after_receive() {
 }
 
 pub(crate) async fn killed_inside_the_transaction() {
-    killed_at("killed_inside_transaction", Line::Database, ToServer, patterns::SQL_COMMIT, 2, |t| t.then(Then::Cut)).await;
+    killed_at("killed_inside_transaction", Line::Database, ToServer, patterns::SQL_COMMIT, 2, |t| t.then(Then::Cut))
+        .await;
 }
 
 pub(crate) async fn killed_after_commit_was_sent() {

@@ -85,12 +85,10 @@ impl Traffic {
     }
 
     fn exception(&mut self, name: &str, number: usize) {
-        let end = |status, enforcement, revision, events, refused| End { status, enforcement, revision, events, refused };
+        let end =
+            |status, enforcement, revision, events, refused| End { status, enforcement, revision, events, refused };
         let (mut messages, end) = match number % 4 {
-            0 => (
-                vec![submit(name, "high"), decide(name, "approve", "alice")],
-                end("approved", "in_force", 2, 7, 0),
-            ),
+            0 => (vec![submit(name, "high"), decide(name, "approve", "alice")], end("approved", "in_force", 2, 7, 0)),
             1 => (
                 vec![
                     submit(name, "critical"),
