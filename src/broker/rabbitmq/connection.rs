@@ -5,7 +5,8 @@ use std::time::Duration;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
-use super::{RabbitError, SILENCE_MAX, Settings, guard};
+use super::guard::{self, Wire};
+use super::{RabbitError, SILENCE_MAX, Settings};
 
 /// Seconds. lapin gives up on a peer that was silent for twice this, so a frozen broker is noticed within 13 s (bound: 15 s).
 const HEARTBEAT_S: u16 = 5;
@@ -13,7 +14,7 @@ const HEARTBEAT_S: u16 = 5;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Connects once. `purpose` is shown among the broker's connections.
-pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<Connection, RabbitError> {
+pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<Wire, RabbitError> {
     let uri = parse(&settings.uri)?;
     let action = format!("connect to {}:{}, vhost {}", uri.authority.host, uri.authority.port, uri.vhost);
     let properties = ConnectionProperties::default().with_connection_name(format!("reprieve {purpose}").into());

@@ -1,9 +1,11 @@
-//! The transport under lapin: tokio's, with a [`Cleaner`] in what is read. Over TLS too: it sits above the encryption.
+//! The transport under lapin: tokio's, with a [`Cleaner`] in what is read. Over TLS too: it sits above the encryption. And on
+//! a leash: lapin waits for ever for a broker that never answers, with a thread and a socket for each such connection.
 //!
 //! Nothing here knows what a frame is; that is `frames`.
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -12,10 +14,13 @@ use async_rs::traits::Reactor;
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_util::Stream;
+use futures_util::future::{FutureExt, Shared};
 use futures_util::io::{AsyncRead, AsyncWrite};
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::frames::Cleaner;
 
@@ -24,17 +29,52 @@ const READ_BYTES: usize = 64 * 1024;
 
 type TokioStream = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
+/// How long a connection that nobody holds any more may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(5);
+
+/// A connection; once dropped it is gone within [`GOODBYE_MAX`], whatever the broker does.
+pub(super) struct Wire {
+    connection: Connection,
+    _leash: Leash,
+}
+
+impl Deref for Wire {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Cuts the transport some time after it is dropped.
+struct Leash(Option<oneshot::Sender<()>>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        if let (Some(held), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(GOODBYE_MAX).await;
+                drop(held);
+            });
+        }
+    }
+}
+
 /// Connects over a guarded stream, on the current tokio runtime.
-pub(super) async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Connection> {
+pub(super) async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Wire> {
+    let (held, cut) = oneshot::channel();
+    let leash = Leash(Some(held));
+    let cut = cut.shared();
     let tokio = Tokio::current();
     let plain = Runtime::new(tokio.clone());
     let guarded = Runtime::new(RuntimeParts::new(tokio.clone(), GuardedReactor(tokio)));
     let dial = async move |uri: AMQPUri, _| {
         let tls = OwnedTLSConfig::default();
         let stream = uri.connect_with_config_async(tls.as_ref(), &plain).await?;
-        Ok(AsyncTcpStream::Plain(Guarded::new(stream)))
+        Ok(AsyncTcpStream::Plain(Guarded::new(stream, cut.clone())))
     };
-    Connection::connector(uri, guarded, dial, properties).await
+    let connection = Connection::connector(uri, guarded, dial, properties).await?;
+    Ok(Wire { connection, _leash: leash })
 }
 
 /// Tokio, but for the type of its streams.
@@ -61,18 +101,20 @@ impl Reactor for GuardedReactor {
         self.0.interval(duration)
     }
 
+    /// Unused: the stream is dialled in [`connect`].
     fn tcp_connect_addr(
         &self,
-        address: SocketAddr,
+        _address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Guarded::new(AsyncTcpStream::Plain(connecting.await?))) }
+        std::future::ready(Err(io::ErrorKind::Unsupported.into()))
     }
 }
 
 /// A stream whose incoming content headers are clean.
 struct Guarded {
     stream: TokioStream,
+    /// Ready once the connection was dropped and has had its time.
+    cut: Shared<oneshot::Receiver<()>>,
     cleaner: Cleaner,
     read: Vec<u8>,
     /// Clean bytes, of which `given` are handed out.
@@ -81,14 +123,17 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(stream: TokioStream) -> Self {
-        Self { stream, cleaner: Cleaner::default(), read: vec![0; READ_BYTES], clean: Vec::new(), given: 0 }
+    fn new(stream: TokioStream, cut: Shared<oneshot::Receiver<()>>) -> Self {
+        Self { stream, cut, cleaner: Cleaner::default(), read: vec![0; READ_BYTES], clean: Vec::new(), given: 0 }
     }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if Pin::new(&mut this.cut).poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         loop {
             let waiting = this.clean.get(this.given..).unwrap_or_default();
             if !waiting.is_empty() {

@@ -15,6 +15,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
 use tracing::error;
 
 use super::connection::{answer, channel, connect, explain, silent};
+use super::guard::Wire;
 use super::header::{Header, HeaderError};
 use super::link::{Lasting, Link};
 use super::topology::EVENTS;
@@ -75,7 +76,7 @@ impl Sink for RabbitSink {
 
 /// The channel to publish on.
 struct Publisher {
-    connection: Connection,
+    connection: Wire,
     channel: Channel,
     exchange: ShortString,
     /// Whether something of an earlier hand may still be confirmed.

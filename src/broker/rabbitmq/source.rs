@@ -16,6 +16,7 @@ use lapin::{Channel, Connection, Consumer};
 
 use super::batching::take;
 use super::connection::{answer, channel, connect, explain};
+use super::guard::Wire;
 use super::incoming::{Received, received};
 use super::link::{Lasting, Link};
 use super::topology::{DEAD, UNROUTED, WORKER};
@@ -92,7 +93,7 @@ impl Source for RabbitSource {
 
 /// The consumers on one connection.
 struct Consumers {
-    connection: Connection,
+    connection: Wire,
     lanes: Vec<Lane>,
     /// The lane to look at first: the one after the last that had its turn, so that none starves.
     first: usize,
