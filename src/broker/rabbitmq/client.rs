@@ -28,7 +28,7 @@ pub struct Inbound {
 }
 
 /// Publishes all, persistent and confirmed, and returns how many. After an error it is not known which of the last
-/// [`WINDOW`] arrived; publishing all of them again does no harm.
+/// 500 arrived; publishing all of them again does no harm.
 pub async fn publish_all(
     settings: &Settings,
     messages: impl IntoIterator<Item = Inbound, IntoIter: Send>,

@@ -221,5 +221,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-#[path = "frames/tests.rs"]
 mod tests;

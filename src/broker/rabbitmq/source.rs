@@ -182,8 +182,9 @@ impl Lane {
         })?;
         let channel = channel(connection).await?;
         let action = format!("consume from {queue}");
-        // Before the consumer, or deliveries pile up in memory without bound. For this consumer only, never the channel.
-        let bounded = channel.basic_qos(settings.prefetch, BasicQosOptions { global: false });
+        // Before the consumer, or deliveries pile up in memory without bound, as they would with 0. For this consumer only,
+        // never the channel.
+        let bounded = channel.basic_qos(settings.prefetch.max(1), BasicQosOptions { global: false });
         answer(action.as_str(), bounded).await?;
         let tag = ShortString::from("");
         let asked = channel.basic_consume(name, tag, BasicConsumeOptions::default(), FieldTable::default());
