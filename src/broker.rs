@@ -1,6 +1,8 @@
 //! The ports to the broker: where events come from ([`Source`]) and where they go ([`Sink`]). Neither knows what an event
 //! means. Both reconnect by themselves: an outage is a wait, never an error.
 
+pub mod rabbitmq;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;

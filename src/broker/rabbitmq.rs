@@ -1,0 +1,98 @@
+//! `RabbitMQ`: the ports of [`crate::broker`] over AMQP 0-9-1, and the objects on the broker. The only place that names lapin.
+//!
+//! It knows queues, exchanges and connections, never what an event means. Start with `link` (a connection that rebuilds
+//! itself), then [`source`] and [`sink`]; [`topology`] is the table of objects, [`client`] publishes for an operator.
+
+mod batching;
+pub mod client;
+mod connection;
+mod frames;
+mod guard;
+mod header;
+mod incoming;
+mod link;
+pub mod sink;
+pub mod source;
+pub mod topology;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use sink::RabbitSink;
+pub use source::RabbitSource;
+
+/// The longest silence of the broker while something is awaited from it. Past it the connection is dropped: a broker that
+/// is this slow is as good as gone, and what was sent comes again.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// How `RabbitMQ` is reached and what its objects are called.
+#[derive(Clone)]
+pub struct Settings {
+    /// `amqp://user:password@host:port/vhost` or `amqps://…` (setting `AMQP_URL`). Holds a secret.
+    pub uri: String,
+    /// Stands before the name of every object (setting `amqp.prefix`).
+    pub prefix: String,
+    /// How many unacknowledged deliveries each consumed queue may have (setting `amqp.prefetch`).
+    pub prefetch: u16,
+    /// The longest wait between two attempts to connect (setting `retry.wait_max`).
+    pub wait_max: Duration,
+}
+
+impl Settings {
+    /// The full name of an object.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Without the URI: it holds the password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Settings")
+            .field("prefix", &self.prefix)
+            .field("prefetch", &self.prefetch)
+            .field("wait_max", &self.wait_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why `RabbitMQ` did not do what was asked. The worker waits and tries again whatever it is; a command ends with it.
+#[derive(Debug, thiserror::Error)]
+pub enum RabbitError {
+    /// Not there, not answering, or lost on the way: nothing is known of what was asked.
+    #[error("RabbitMQ was not reached while trying to {action}: {why}")]
+    Unreachable {
+        /// What was tried, as in "connect to localhost:5672".
+        action: String,
+        /// What came instead of an answer.
+        why: String,
+    },
+    /// It answered, and said no.
+    #[error("RabbitMQ refused to {action}: {why}; {remedy}")]
+    Refused {
+        /// What was tried, as in "consume from exceptions.worker".
+        action: String,
+        /// The broker's own words.
+        why: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let settings = Settings {
+            uri: "amqp://reprieve:hunter2@localhost".into(),
+            prefix: "p.".into(),
+            prefetch: 1_000,
+            wait_max: Duration::from_secs(30),
+        };
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        assert_eq!(settings.name("exceptions.worker"), "p.exceptions.worker");
+    }
+}

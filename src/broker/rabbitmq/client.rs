@@ -1,0 +1,82 @@
+//! Publishes for an operator: what is given goes to `exceptions.inbound` as it is. One attempt, no outbox, no retries.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::options::BasicPublishOptions;
+use lapin::types::{ShortString, ShortStringError};
+use lapin::{BasicProperties, Channel, Confirmation};
+
+use super::connection::{connect, explain, silent};
+use super::header::PERSISTENT;
+use super::sink::publishing_channel;
+use super::topology::INBOUND;
+use super::{RabbitError, SILENCE_MAX, Settings};
+
+/// Unconfirmed at a time: past a few hundred it gets no faster.
+const WINDOW: usize = 500;
+const ACTION: &str = "publish to exceptions.inbound";
+
+/// One message to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// The event's type, as a rule.
+    pub routing_key: String,
+    /// Its MIME type.
+    pub content_type: String,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+/// Publishes all, persistent and confirmed, and returns how many. After an error it is not known which of the last
+/// 500 arrived; publishing all of them again does no harm.
+pub async fn publish_all(
+    settings: &Settings,
+    messages: impl IntoIterator<Item = Inbound, IntoIter: Send>,
+) -> Result<usize, RabbitError> {
+    let connection = connect(settings, "events publish").await?;
+    let (channel, exchange) = publishing_channel(&connection, settings, INBOUND).await?;
+    let mut messages = messages.into_iter();
+    let mut in_flight = FuturesUnordered::new();
+    let mut confirmed = 0;
+    loop {
+        while in_flight.len() < WINDOW
+            && let Some(message) = messages.next()
+        {
+            in_flight.push(send(&channel, exchange.clone(), message));
+        }
+        match tokio::time::timeout(SILENCE_MAX, in_flight.next()).await {
+            Ok(Some(sent)) => sent?,
+            Ok(None) => return Ok(confirmed),
+            Err(_) => return Err(silent(ACTION, SILENCE_MAX)),
+        }
+        confirmed += 1;
+    }
+}
+
+async fn send(channel: &Channel, exchange: ShortString, message: Inbound) -> Result<(), RabbitError> {
+    let properties =
+        BasicProperties::default().with_content_type(short(message.content_type)?).with_delivery_mode(PERSISTENT);
+    // Mandatory: even the alternate exchange may have lost its queue, and then this would be confirmed and gone.
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let sent = channel.basic_publish(exchange, short(message.routing_key)?, options, &message.body, properties).await;
+    let confirmation = match sent {
+        Ok(confirm) => confirm.await,
+        Err(error) => Err(error),
+    };
+    match confirmation.map_err(|error| explain(ACTION, &error))? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested => Err(RabbitError::Refused {
+            action: ACTION.into(),
+            why: "a message was not taken by any queue".into(),
+            remedy: "run `reprieve topology apply`",
+        }),
+    }
+}
+
+fn short(text: String) -> Result<ShortString, RabbitError> {
+    ShortString::try_new(text).map_err(|error: ShortStringError| RabbitError::Refused {
+        action: ACTION.into(),
+        why: error.to_string(),
+        remedy: "shorten the type or the content type of the event",
+    })
+}
