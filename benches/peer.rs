@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use reprieve::broker::{Delivery, Properties};
@@ -19,7 +21,7 @@ use reprieve::domain::history::Chain;
 use reprieve::domain::ids::{ExceptionId, TicketId};
 use reprieve::domain::rules::RuleSet;
 use reprieve::domain::ticket::Ticket;
-use reprieve::store::document;
+use reprieve::store::document::{self, Columns};
 use reprieve::store::{Changes, Seen, Snapshot};
 use reprieve::worker::input::{Input, wanted};
 use reprieve::worker::plan::{Settled, Terms, plan};
@@ -38,7 +40,12 @@ pub(crate) async fn run(amqp_url: String, database_url: String, prefix: String) 
     channel.basic_qos(HANDLERS, BasicQosOptions::default()).await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let queue = format!("{prefix}exceptions.worker");
-    let consumer = channel.basic_consume(queue.as_str().into(), "peer".into(), BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = channel.basic_consume(
+        queue.as_str().into(),
+        "peer".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
     let exchange = format!("{prefix}exceptions.events");
     let deliveries = consumer.await.unwrap();
     let (pool, rules, channel, exchange) = (&pool, &rules, &channel, exchange.as_str());
@@ -47,7 +54,8 @@ pub(crate) async fn run(amqp_url: String, database_url: String, prefix: String) 
             let delivery = delivery.unwrap();
             let content_type = delivery.properties.content_type().as_ref().map(ToString::to_string);
             let properties = Properties { content_type, ..Properties::default() };
-            let outgoing = handle(pool, rules, Delivery { properties, body: delivery.data, earlier_deliveries: 0 }).await;
+            let outgoing =
+                handle(pool, rules, Delivery { properties, body: delivery.data, earlier_deliveries: 0 }).await;
             publish(channel, exchange, &outgoing).await;
             let ids: Vec<i64> = outgoing.iter().map(|(id, _)| *id).collect();
             sqlx::query("DELETE FROM outbox WHERE id = ANY($1)").bind(ids).execute(pool).await.unwrap();
@@ -59,9 +67,14 @@ pub(crate) async fn run(amqp_url: String, database_url: String, prefix: String) 
 async fn publish(channel: &Channel, exchange: &str, outgoing: &[(i64, String)]) {
     let confirms = join_all(outgoing.iter().map(async |(_, body)| {
         let envelope: serde_json::Value = serde_json::from_str(body).unwrap();
-        let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("application/cloudevents+json".into());
+        let properties =
+            BasicProperties::default().with_delivery_mode(2).with_content_type("application/cloudevents+json".into());
         let key = envelope["type"].as_str().unwrap();
-        channel.basic_publish(exchange.into(), key.into(), BasicPublishOptions::default(), body.as_bytes(), properties).await.unwrap().await
+        channel
+            .basic_publish(exchange.into(), key.into(), BasicPublishOptions::default(), body.as_bytes(), properties)
+            .await
+            .unwrap()
+            .await
     }));
     for confirm in confirms.await {
         assert!(confirm.unwrap().is_ack());
@@ -93,12 +106,15 @@ async fn read(connection: &mut PgConnection, inputs: &[Input]) -> Snapshot {
     let mut snapshot = Snapshot { database_time: chrono::Utc::now(), ..Snapshot::default() };
     for key in wanted.events.keys() {
         let sql = "SELECT digest FROM inbox WHERE key = $1";
-        if let Some(row) = sqlx::query(sql).bind(Uuid::from_bytes(key.0)).fetch_optional(&mut *connection).await.unwrap() {
+        if let Some(row) =
+            sqlx::query(sql).bind(Uuid::from_bytes(key.0)).fetch_optional(&mut *connection).await.unwrap()
+        {
             let digest = reprieve::domain::ids::Digest(row.get::<Uuid, _>(0).into_bytes());
             snapshot.seen.insert(*key, Seen { digest, conflicts: std::collections::BTreeSet::new() });
         }
     }
-    let sql = "SELECT id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE id = $1 FOR UPDATE";
+    let sql =
+        "SELECT id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE id = $1 FOR UPDATE";
     for id in &wanted.exceptions {
         if let Some(row) = sqlx::query(sql).bind(id.as_str()).fetch_optional(&mut *connection).await.unwrap() {
             let exception = exception(&row);
@@ -120,10 +136,14 @@ async fn read(connection: &mut PgConnection, inputs: &[Input]) -> Snapshot {
 
 fn exception(row: &sqlx::postgres::PgRow) -> Exception {
     let number = |at: usize| u32::try_from(row.get::<i32, _>(at)).unwrap();
-    let id = ExceptionId::parse(row.get(0)).unwrap();
-    let ticket_id = TicketId::parse(row.get(1)).unwrap();
-    let chain = Chain { entries: number(4), head: row.get::<Vec<u8>, _>(5).try_into().unwrap() };
-    document::read(row.get(6), id, ticket_id, number(2), number(3), chain).unwrap()
+    let columns = Columns {
+        id: ExceptionId::parse(row.get(0)).unwrap(),
+        ticket_id: TicketId::parse(row.get(1)).unwrap(),
+        revision: number(2),
+        sequence: number(3),
+        chain: Chain { entries: number(4), head: row.get::<Vec<u8>, _>(5).try_into().unwrap() },
+    };
+    document::read(row.get(6), columns).unwrap()
 }
 
 async fn write(connection: &mut PgConnection, changes: &Changes) -> Vec<(i64, String)> {
@@ -133,7 +153,12 @@ async fn write(connection: &mut PgConnection, changes: &Changes) -> Vec<(i64, St
     }
     for row in &changes.inbox {
         let sql = "INSERT INTO inbox (key, ring, digest, outcome) VALUES ($1, 0, $2, 'applied')";
-        sqlx::query(sql).bind(Uuid::from_bytes(row.key.0)).bind(Uuid::from_bytes(row.digest.0)).execute(&mut *connection).await.unwrap();
+        sqlx::query(sql)
+            .bind(Uuid::from_bytes(row.key.0))
+            .bind(Uuid::from_bytes(row.digest.0))
+            .execute(&mut *connection)
+            .await
+            .unwrap();
     }
     for ticket in &changes.tickets {
         let sql = "INSERT INTO tickets (id, earliest_due_date, approved) VALUES ($1, $2, $3) \
@@ -145,14 +170,24 @@ async fn write(connection: &mut PgConnection, changes: &Changes) -> Vec<(i64, St
         let sql = "INSERT INTO history (exception_key, entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, revision, body, hash) \
             VALUES ($1, $2, $3, $4, $5, 'user', $6, $7, $8, 'applied', $9, $10, $11)";
         let (happening, event) = (&entry.happening, entry.happening.event.as_ref().unwrap());
-        let query = sqlx::query(sql).bind(keys[&entry.exception_id]).bind(i32::try_from(entry.number).unwrap()).bind(happening.at);
-        let query = query.bind(happening.kind).bind(&happening.actor.id).bind(&event.source).bind(&event.id).bind(&event.event_type);
-        let query = query.bind(i32::try_from(happening.revision).unwrap()).bind(&happening.body).bind(entry.hash.to_vec());
+        let query = sqlx::query(sql)
+            .bind(keys[&entry.exception_id])
+            .bind(i32::try_from(entry.number).unwrap())
+            .bind(happening.at);
+        let query = query
+            .bind(happening.kind)
+            .bind(&happening.actor.id)
+            .bind(&event.source)
+            .bind(&event.id)
+            .bind(&event.event_type);
+        let query =
+            query.bind(i32::try_from(happening.revision).unwrap()).bind(&happening.body).bind(entry.hash.to_vec());
         query.execute(&mut *connection).await.unwrap();
     }
     let mut outgoing = Vec::new();
     for body in &changes.outbox {
-        let sql = "INSERT INTO outbox (free_at, created_at, body) VALUES (now() + interval '15 s', now(), $1) RETURNING id";
+        let sql =
+            "INSERT INTO outbox (free_at, created_at, body) VALUES (now() + interval '15 s', now(), $1) RETURNING id";
         let id = sqlx::query_scalar(sql).bind(body).fetch_one(&mut *connection).await.unwrap();
         outgoing.push((id, body.clone()));
     }
@@ -166,7 +201,8 @@ async fn write_exception(connection: &mut PgConnection, exception: &Exception) -
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
         ON CONFLICT (id) DO UPDATE SET status = $3, enforcement = $4, reviewers = $7, approvers = $8, approved_due_date = $10, revision = $11, \
         sequence = $12, entries = $13, head = $14, decided_at = $15, updated_at = $17, document = $18 RETURNING key";
-    let people = |ids: Vec<&reprieve::domain::ids::UserId>| ids.into_iter().map(ToString::to_string).collect::<Vec<String>>();
+    let people =
+        |ids: Vec<&reprieve::domain::ids::UserId>| ids.into_iter().map(ToString::to_string).collect::<Vec<String>>();
     let reviewers = if exception.is_open() { exception.level.reviewers.iter().collect() } else { Vec::new() };
     let number = |value: u32| i32::try_from(value).unwrap();
     sqlx::query_scalar(sql)
@@ -187,7 +223,7 @@ async fn write_exception(connection: &mut PgConnection, exception: &Exception) -
         .bind(exception.decided_at)
         .bind(exception.created_at)
         .bind(exception.updated_at)
-        .bind(document::write(exception).unwrap())
+        .bind(document::write(exception))
         .fetch_one(connection)
         .await
         .unwrap()

@@ -9,9 +9,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on says why by panicking")]
 
 mod peer;
-#[path = "../tests/e2e/support.rs"]
+#[path = "../tests/e2e"]
 #[allow(dead_code, unused_macros, reason = "the harness of the end-to-end tests, of which a part is needed")]
-mod support;
+mod e2e {
+    pub(crate) mod support;
+}
+pub(crate) use e2e::support;
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +62,10 @@ async fn bench() {
         let theirs = run(&format!("peer{round}"), events, Kind::Peer).await;
         let (ours, theirs) = (rate(events, ours), rate(events, theirs));
         ratios.push(ours / theirs);
-        println!("round {round}: reprieve {ours:.0} events/s, one transaction per message {theirs:.0} events/s, ratio {:.2}", ours / theirs);
+        println!(
+            "round {round}: reprieve {ours:.0} events/s, one transaction per message {theirs:.0} events/s, ratio {:.2}",
+            ours / theirs
+        );
     }
     ratios.sort_by(f64::total_cmp);
     let median = ratios.get(ratios.len() / 2).unwrap();
@@ -92,7 +98,11 @@ async fn run(name: &str, events: usize, kind: Kind) -> Duration {
         Kind::Reprieve => {
             let worker = setup.start();
             let time = until_done(&client, events, begun).await;
-            println!("  worker CPU {:.0} us/event, peak memory {} MB", cpu_us(worker.pid()) / rate(events, Duration::from_secs(1)), memory_mb(worker.pid()));
+            println!(
+                "  worker CPU {:.0} us/event, peak memory {} MB",
+                cpu_us(worker.pid()) / rate(events, Duration::from_secs(1)),
+                memory_mb(worker.pid())
+            );
             worker.sigterm();
             worker.wait_exit(Duration::from_secs(25)).await;
             time
@@ -120,7 +130,13 @@ async fn bind_out(stage: &Stage, client: &Client) {
     let (queue, exchange) = (stage.object(OUT), stage.object("exceptions.events"));
     let (queue, exchange) = (queue.as_str(), exchange.as_str());
     channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
-    let bound = channel.queue_bind(queue.into(), exchange.into(), "#".into(), QueueBindOptions::default(), FieldTable::default());
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        "#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
     bound.await.unwrap();
 }
 
@@ -147,7 +163,9 @@ fn traffic(events: usize) -> Vec<Message> {
 }
 
 fn envelope(id: &str, event_type: &str, data: &serde_json::Value) -> Message {
-    Message::structured(&json!({ "specversion": "1.0", "id": id, "source": "urn:bench", "type": event_type, "data": data }))
+    Message::structured(
+        &json!({ "specversion": "1.0", "id": id, "source": "urn:bench", "type": event_type, "data": data }),
+    )
 }
 
 fn submission(number: usize) -> Message {

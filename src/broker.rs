@@ -3,29 +3,15 @@
 
 pub mod rabbitmq;
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 
-use crate::store::Outcome;
+pub use crate::contract::message::{Outgoing, Properties};
+use crate::domain::outcome::Outcome;
 
 /// Most deliveries in one batch: half the latency of 1,000 and within a tenth of its speed.
 pub const BATCH_EVENTS_MAX: usize = 500;
 /// Most bytes in one batch, so that 500 large bodies do not make one huge transaction.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// What a message says about itself beside its body. Text that is no UTF-8, and headers that are no text, are left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Properties {
-    /// The MIME type of the body.
-    pub content_type: Option<String>,
-    /// Anything but none is refused: nothing is decompressed.
-    pub content_encoding: Option<String>,
-    /// The publishing user, as verified by the broker.
-    pub user_id: Option<String>,
-    /// Text headers, by their names as sent.
-    pub headers: BTreeMap<String, String>,
-}
 
 /// One message as it came: nothing of it has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,15 +58,6 @@ pub trait Source: Send {
     /// The store is away for long: give everything back now, once, instead of letting the broker's acknowledgement timeout
     /// do it again and again. The next call of `next` begins anew.
     async fn release(&mut self);
-}
-
-/// One event on its way out: the envelope, byte for byte; its routing key, id and headers are read from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Its row in the outbox.
-    pub id: i64,
-    /// The envelope.
-    pub body: String,
 }
 
 /// What became of one published event.

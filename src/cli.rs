@@ -14,6 +14,7 @@ mod exceptions;
 mod exit;
 mod migrate;
 mod output;
+mod parts;
 mod run;
 mod topology;
 

@@ -5,6 +5,7 @@ pub mod digest;
 pub mod fields;
 pub mod inbound;
 pub mod json;
+pub mod message;
 pub mod outbound;
 pub mod reason;
 pub mod shapes;

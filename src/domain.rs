@@ -10,6 +10,7 @@ pub mod history;
 pub mod ids;
 pub mod json;
 pub mod lifecycle;
+pub mod outcome;
 pub mod refusal;
 pub mod rules;
 pub mod ticket;

@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use crate::broker::{Outgoing, Properties};
+use crate::contract::message::{Outgoing, Properties};
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::Exception;
 use crate::domain::history::Entry;
 use crate::domain::ids::{Digest, ExceptionId, TicketId};
+pub use crate::domain::outcome::Outcome;
 use crate::domain::ticket::Ticket;
+
+pub mod document;
+pub mod postgres;
 
 /// The first 16 bytes of SHA-256(length of source, source, id): what an event is known by.
 pub type EventKey = Digest;
@@ -17,21 +21,6 @@ pub type EventKey = Digest;
 pub type OutboxId = i64;
 /// A row of the parked events.
 pub type ParkedId = i64;
-
-/// What became of an event. Exactly one of these, for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It did what it says, or there was nothing to do.
-    Applied,
-    /// The same event, again.
-    Repeated,
-    /// The business said no, with a code.
-    Refused(&'static str),
-    /// It can never be processed, for a reason.
-    Failed(&'static str),
-    /// It waits for its submission.
-    Parked,
-}
 
 /// What the inputs of a turn name, known before anything is read: one look is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -249,6 +238,4 @@ pub struct StoredEntry {
 pub trait Views: Send + Sync {
     /// One exception with its whole history, oldest entry first.
     async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError>;
-    /// Whether the database answers and holds the schema this version needs.
-    async fn ready(&self) -> Result<(), ViewError>;
 }

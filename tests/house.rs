@@ -116,6 +116,17 @@ fn sql_lives_only_in_the_store() {
     }
 }
 
+/// sqlx 0.9.0 loses writes when a future of `begin()` is dropped: the transaction stays open on a pooled connection. Turns say
+/// BEGIN themselves on a connection that is dropped with them; look-ups need none.
+#[test]
+fn nothing_begins_a_transaction_but_the_turn() {
+    for (file, text) in sources() {
+        let found = code(&text).find(|(_, line)| line.contains(".begin(") || line.contains("\"BEGIN") && file != "store/postgres.rs");
+        let begun = found.filter(|(_, line)| !line.contains("assignment.begin("));
+        assert!(begun.is_none(), "{file}:{} begins a transaction", begun.unwrap().0);
+    }
+}
+
 #[test]
 fn files_stay_short() {
     for (file, text) in sources() {

@@ -11,7 +11,8 @@ use serde::Serialize;
 mod documents;
 
 use super::output::Output;
-use super::{Code, ExitError};
+use super::{Code, ExitError, parts};
+use crate::broker::rabbitmq::client::{Inbound, publish_all};
 use crate::config::Config;
 use documents::{Document, Documents, SyntaxError};
 
@@ -37,7 +38,13 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     let documents = open(&file)?;
     let fault = Arc::new(Mutex::new(None));
     let good = Good { documents, fault: Arc::clone(&fault) };
-    let published = publish(config, good).await?;
+    let settings = parts::rabbit(config)?;
+    let inbound = good.map(|Document { routing_key, body }| Inbound {
+        routing_key,
+        content_type: CONTENT_TYPE.to_owned(),
+        body: body.into_bytes(),
+    });
+    let published = publish_all(&settings, inbound).await?;
     let noun = if published == 1 { "event" } else { "events" };
     output.object(&Published { published }, |_, _| format!("{published} {noun} published and confirmed"))?;
     match fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -80,13 +87,4 @@ impl Iterator for Good {
             }
         }
     }
-}
-
-/// CALL SITE: `broker::rabbitmq::client::publish_all` of each document as [`CONTENT_TYPE`]; how many were confirmed.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn publish(config: &Config, documents: impl Iterator<Item = Document> + Send) -> Result<usize, ExitError> {
-    config.amqp_url()?;
-    let bytes = documents.map(|document| document.routing_key.len() + document.body.len()).sum::<usize>();
-    let message = format!("events publish is not connected to the broker's adapter yet: {bytes} B of {CONTENT_TYPE}");
-    Err(ExitError::new(Code::Unreachable, message))
 }

@@ -1,17 +1,16 @@
 //! `reprieve exceptions`: what is known of exception requests. It only reads.
 
-use std::sync::Arc;
-
 use clap::Subcommand;
 
 mod table;
 
 use super::output::Output;
-use super::{Code, ExitError};
+use super::{Code, ExitError, parts};
 use crate::config::Config;
 use crate::domain::ids::ExceptionId;
 use crate::http::api::detail;
-use crate::store::Views;
+use crate::store::Views as _;
+use crate::store::postgres::views::PostgresViews;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -26,7 +25,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     let Command::Show { id } = command;
     let id = ExceptionId::parse(&id)
         .map_err(|error| ExitError::new(Code::Usage, format!("{id:?} is not an exception id: {error}")))?;
-    let views = views(config).await?;
+    let views = PostgresViews::new(&parts::target(config)?);
     let found = views.exception(&id).await.map_err(|error| {
         ExitError::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
     })?;
@@ -35,11 +34,4 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     };
     let detail = detail(&exception, &entries).map_err(|error| ExitError::failed(error.to_string()))?;
     output.object(&detail, table::detail)
-}
-
-/// CALL SITE: `store::postgres::views` on the configured database.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn views(config: &Config) -> Result<Arc<dyn Views>, ExitError> {
-    config.database_url()?;
-    Err(ExitError::new(Code::Unreachable, "exceptions show is not connected to the store yet"))
 }

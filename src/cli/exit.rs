@@ -3,6 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::broker::rabbitmq::RabbitError;
+use crate::store::postgres::migrate::SchemaError;
+
 /// What kind of end it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -54,3 +57,24 @@ impl fmt::Display for ExitError {
 }
 
 impl std::error::Error for ExitError {}
+
+impl From<RabbitError> for ExitError {
+    fn from(error: RabbitError) -> Self {
+        let code = match error {
+            RabbitError::Unreachable { .. } => Code::Unreachable,
+            RabbitError::Refused { .. } => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<SchemaError> for ExitError {
+    fn from(error: SchemaError) -> Self {
+        let code = match error {
+            SchemaError::Unreachable(_) => Code::Unreachable,
+            SchemaError::Migration(_) => Code::Failed,
+            SchemaError::Behind { .. } | SchemaError::TooNew { .. } | SchemaError::FsyncOff => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -4,8 +4,9 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::output::{Output, Paint, columns};
-use super::{Code, ExitError};
-use crate::config::{Config, Secret};
+use super::{ExitError, parts};
+use crate::config::Config;
+use crate::store::postgres::migrate::{self, Step};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -15,51 +16,39 @@ pub(super) enum Command {
     Status,
 }
 
-/// One step of the schema.
+/// One migration, as it is shown.
 #[derive(Debug, Serialize)]
-struct Step {
+struct Row {
     version: i64,
     name: String,
     state: &'static str,
 }
 
-const APPLIED: &str = "applied";
+fn rows(steps: Vec<Step>) -> Vec<Row> {
+    let state = |applied| if applied { "applied" } else { "missing" };
+    steps.into_iter().map(|step| Row { version: step.version, name: step.name, state: state(step.applied) }).collect()
+}
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
-    let url = config.database_url()?;
+    let target = parts::target(config)?;
     match command {
-        Command::Up => output.list(&up(url).await?, |steps, paint| {
-            if steps.is_empty() { "nothing to do: the schema is up to date".to_owned() } else { table(steps, paint) }
-        }),
+        Command::Up => output.list(&rows(migrate::up(&target).await?), table),
         Command::Status => {
-            let steps = status(url).await?;
-            output.list(&steps, table)?;
-            match steps.iter().filter(|step| step.state != APPLIED).count() {
+            let steps = migrate::status(&target).await?;
+            let missing = steps.iter().filter(|step| !step.applied).count();
+            output.list(&rows(steps), table)?;
+            match missing {
                 0 => Ok(()),
-                missing => {
-                    Err(ExitError::failed(format!("{missing} steps are not applied: run `reprieve migrate up`")))
-                }
+                _ => Err(ExitError::failed(format!("{missing} migrations are missing: run `reprieve migrate up`"))),
             }
         }
     }
 }
 
-fn table(steps: &[Step], paint: Paint) -> String {
-    let row = |step: &Step| vec![step.version.to_string(), step.name.clone(), step.state.to_owned()];
+fn table(steps: &[Row], paint: Paint) -> String {
+    let row = |step: &Row| vec![step.version.to_string(), step.name.clone(), step.state.to_owned()];
     let head = ["VERSION", "NAME", "STATE"].map(str::to_owned).to_vec();
     let text = columns(&std::iter::once(head).chain(steps.iter().map(row)).collect::<Vec<_>>());
     let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
     format!("{}\n{rest}", paint.bold(head)).trim_end().to_owned()
-}
-
-/// CALL SITE: the steps that `store::postgres::migrate` has applied now.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn up(_url: &Secret) -> Result<Vec<Step>, ExitError> {
-    Err(ExitError::new(Code::Unreachable, "migrate up is not connected to the store yet"))
-}
-
-/// CALL SITE: all steps, from `store::postgres::migrate`.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn status(_url: &Secret) -> Result<Vec<Step>, ExitError> {
-    Err(ExitError::new(Code::Unreachable, "migrate status is not connected to the store yet"))
 }

@@ -7,15 +7,19 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Code, ExitError};
+use super::{Code, ExitError, parts};
+use crate::broker::rabbitmq::{self, RabbitSink, RabbitSource};
 use crate::config::Config;
 use crate::health::Health;
 use crate::http;
-use crate::store::Views;
+use crate::retry::Waits;
+use crate::store::postgres::migrate::{self, SchemaError};
+use crate::store::postgres::views::PostgresViews;
+use crate::store::postgres::{PostgresStore, Target};
+use crate::worker::{supervisor, turns};
 
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
-    config.database_url()?;
-    config.amqp_url()?;
+    let parts = Parts::new(config)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -25,7 +29,7 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
         let listen = config.http_listen;
         ExitError::new(Code::Configuration, format!("cannot listen on {listen}: {error}; set REPRIEVE_HTTP_LISTEN"))
     })?;
-    let views = views(config).await?;
+    let views = Arc::new(PostgresViews::new(&parts.target));
     let router = http::router(http::State { health: health.clone(), views, token: config.http_token.clone() });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
@@ -36,7 +40,7 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
     }));
     tracing::info!(http.listen = %config.http_listen, "probes and API answer on {}", config.http_listen);
     let result = {
-        let mut working = std::pin::pin!(worker(config, health.clone(), stopping));
+        let mut working = std::pin::pin!(worker(parts, health.clone(), stopping));
         tokio::select! {
             biased;
             result = &mut working => result,
@@ -89,16 +93,64 @@ impl Signals {
     }
 }
 
-/// CALL SITE: `store::postgres::views` on the configured database. It must not wait for the database: the probes have to
-/// answer while it is away.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn views(_config: &Config) -> Result<Arc<dyn Views>, ExitError> {
-    Err(ExitError::new(Code::Unreachable, "run is not connected to the store yet"))
+/// The start-up checks, then the two loops until `stopping` holds true and all is drained.
+async fn worker(parts: Parts, health: Health, mut stopping: watch::Receiver<bool>) -> Result<(), ExitError> {
+    let checked = tokio::select! {
+        biased;
+        checked = wait_for_schema(&parts) => checked,
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+    };
+    checked?;
+    health.serving.on();
+    let source = RabbitSource::new(parts.rabbit.clone(), health.broker_consume.clone());
+    let sink = RabbitSink::new(parts.rabbit, health.broker_publish.clone());
+    let store = PostgresStore::new(parts.target, health.database.clone(), parts.outbox_max);
+    let run = supervisor::run(Box::new(source), Box::new(store), Box::new(sink), parts.turns, stopping);
+    run.await.map_err(|error| ExitError::failed(error.to_string()))
 }
 
-/// CALL SITE: the start-up checks (schema, rules), then `health.serving.on()`, then `worker::supervisor` until `stopping`
-/// holds true and all is drained.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn worker(_config: &Config, _health: Health, _stopping: watch::Receiver<bool>) -> Result<(), ExitError> {
-    Err(ExitError::new(Code::Unreachable, "run is not connected to the worker yet"))
+/// What the worker is made of, checked before anything is started.
+struct Parts {
+    rabbit: rabbitmq::Settings,
+    target: Target,
+    outbox_max: u64,
+    allow_fsync_off: bool,
+    turns: turns::Settings,
+}
+
+impl Parts {
+    fn new(config: &Config) -> Result<Self, ExitError> {
+        let offset = config.clock_offset;
+        Ok(Self {
+            rabbit: parts::rabbit(config)?,
+            target: parts::target(config)?,
+            outbox_max: config.outbox_max,
+            allow_fsync_off: config.database_allow_fsync_off,
+            turns: turns::Settings {
+                batch_max: config.worker_batch_max,
+                source: config.source.clone(),
+                link: config.links_exception.clone(),
+                parking_ttl: config.parking_ttl,
+                parking_max: config.parking_max,
+                wait_max: config.retry_wait_max,
+                clock: Arc::new(move || chrono::Utc::now() + offset),
+                rules: Arc::new(parts::rules(config)?),
+            },
+        })
+    }
+}
+
+/// A database that is away is waited for; one whose schema does not fit is refused.
+async fn wait_for_schema(parts: &Parts) -> Result<(), ExitError> {
+    let mut waits = Waits::new(parts.turns.wait_max);
+    loop {
+        match migrate::check(&parts.target, parts.allow_fsync_off).await {
+            Err(error @ SchemaError::Unreachable(_)) => {
+                let wait = waits.next_wait();
+                tracing::warn!("{error}; trying again in {:.1} s", wait.as_secs_f32());
+                tokio::time::sleep(wait).await;
+            }
+            result => return Ok(result?),
+        }
+    }
 }

@@ -4,7 +4,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::output::{Output, Paint};
-use super::{Code, ExitError};
+use super::{ExitError, parts};
+use crate::broker::rabbitmq::topology::{self, Problem};
 use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
@@ -15,14 +16,6 @@ pub(super) enum Command {
     Check,
     /// Declare what is missing
     Apply,
-}
-
-/// What differs.
-#[derive(Debug, Serialize)]
-struct Problem {
-    object: String,
-    what: String,
-    remedy: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,13 +30,14 @@ struct Applied {
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
+    let settings = parts::rabbit(config)?;
     match command {
         Command::Print => {
-            let (definitions, table) = print(config)?;
+            let (definitions, table) = (topology::definitions(&settings), topology::table(&settings));
             output.object(&definitions, |_, _| table.trim_end().to_owned())
         }
         Command::Check => {
-            let problems = check(config).await?;
+            let problems = topology::check(&settings).await?;
             let checked = Checked { ok: problems.is_empty(), problems };
             output.object(&checked, checked_table)?;
             match checked.problems.len() {
@@ -51,7 +45,9 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
                 count => Err(ExitError::failed(format!("{count} objects on the broker are not as they should be"))),
             }
         }
-        Command::Apply => output.object(&Applied { applied: apply(config).await? }, |done, _| done.applied.join("\n")),
+        Command::Apply => {
+            output.object(&Applied { applied: topology::apply(&settings).await? }, |done, _| done.applied.join("\n"))
+        }
     }
 }
 
@@ -61,23 +57,4 @@ fn checked_table(checked: &Checked, paint: Paint) -> String {
     }
     let line = |problem: &Problem| format!("{}: {}; {}", paint.bad(&problem.object), problem.what, problem.remedy);
     checked.problems.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// CALL SITE: `broker::rabbitmq::topology::{definitions, table}`; needs no broker.
-fn print(_config: &Config) -> Result<(serde_json::Value, String), ExitError> {
-    Err(ExitError::new(Code::Unreachable, "topology print is not connected to the broker's adapter yet"))
-}
-
-/// CALL SITE: `broker::rabbitmq::topology::check`.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn check(config: &Config) -> Result<Vec<Problem>, ExitError> {
-    config.amqp_url()?;
-    Err(ExitError::new(Code::Unreachable, "topology check is not connected to the broker's adapter yet"))
-}
-
-/// CALL SITE: `broker::rabbitmq::topology::apply`; what was declared, in words.
-#[expect(clippy::unused_async, reason = "what it stands in for waits")]
-async fn apply(config: &Config) -> Result<Vec<String>, ExitError> {
-    config.amqp_url()?;
-    Err(ExitError::new(Code::Unreachable, "topology apply is not connected to the broker's adapter yet"))
 }

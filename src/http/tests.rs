@@ -34,10 +34,6 @@ impl Views for Stored {
             _ => Ok(None),
         }
     }
-
-    async fn ready(&self) -> Result<(), ViewError> {
-        Ok(())
-    }
 }
 
 fn state(token: Option<&str>) -> State {

@@ -22,8 +22,8 @@ use super::link::{Lasting, Link};
 use super::topology::{DEAD, UNROUTED, WORKER};
 use super::{RabbitError, Settings};
 use crate::broker::{Batch, Delivery, Source, Tag};
+use crate::domain::outcome::Outcome;
 use crate::health::Light;
-use crate::store::Outcome;
 
 /// The consumed queues, by [`Tag::channel`], each with the least number of earlier deliveries of what comes from it: what
 /// the broker gave up on is a suspect whatever its headers say.

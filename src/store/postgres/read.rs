@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::{TurnError, unreadable};
-use crate::broker::Outgoing;
+use crate::contract::message::Outgoing;
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::Exception;
 use crate::domain::history::Chain;
@@ -98,7 +98,9 @@ async fn seen(connection: &mut PgConnection, wanted: &Wanted) -> Result<BTreeMap
         let (key, digest) = (digest(&row, "key")?, digest(&row, "digest")?);
         seen.insert(key, Seen { digest, conflicts: BTreeSet::new() });
     }
-    let differs = |(key, seen): &(&EventKey, &Seen)| wanted.events.get(*key).is_some_and(|all| all.iter().any(|one| *one != seen.digest));
+    let differs = |(key, seen): &(&EventKey, &Seen)| {
+        wanted.events.get(*key).is_some_and(|all| all.iter().any(|one| *one != seen.digest))
+    };
     let conflicting: Vec<Uuid> = seen.iter().filter(differs).map(|(key, _)| Uuid::from_bytes(key.0)).collect();
     if !conflicting.is_empty() {
         for row in sqlx::query(CONFLICTS).bind(conflicting).fetch_all(&mut *connection).await? {

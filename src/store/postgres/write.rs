@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::read::Keys;
 use super::{TurnError, unreadable};
-use crate::broker::Outgoing;
+use crate::contract::message::Outgoing;
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::Exception;
 use crate::domain::history::Entry;
@@ -68,8 +68,7 @@ const INSERT_FAILURES: &str = "INSERT INTO failures (id, event_key, digest, reas
 const INSERT_RULE_SET: &str = "INSERT INTO rule_sets (hash, version, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 const RING_EPOCH: &str = "SELECT epoch FROM inbox_rings WHERE ring = $1";
 const SET_RING_EPOCH: &str = "UPDATE inbox_rings SET epoch = $2 WHERE ring = $1";
-const TRUNCATE_RING: [&str; 4] =
-    ["TRUNCATE inbox_0", "TRUNCATE inbox_1", "TRUNCATE inbox_2", "TRUNCATE inbox_3"];
+const TRUNCATE_RING: [&str; 4] = ["TRUNCATE inbox_0", "TRUNCATE inbox_1", "TRUNCATE inbox_2", "TRUNCATE inbox_3"];
 
 /// The statements of this file, by name: a test prepares each and looks at its plan.
 pub(super) const STATEMENTS: [(&str, &str); 15] = [
@@ -96,7 +95,11 @@ const RING_DAYS: i64 = 15;
 const HOLD_SECONDS: f64 = 15.0;
 
 /// The epoch of the inbox at this time. One that is entered for the first time empties what its ring held 60 days ago.
-pub(super) async fn enter_ring(connection: &mut PgConnection, now: Timestamp, known: Option<i64>) -> Result<i64, TurnError> {
+pub(super) async fn enter_ring(
+    connection: &mut PgConnection,
+    now: Timestamp,
+    known: Option<i64>,
+) -> Result<i64, TurnError> {
     let epoch = now.timestamp().div_euclid(86_400).div_euclid(RING_DAYS);
     if known == Some(epoch) {
         return Ok(epoch);
@@ -213,7 +216,9 @@ async fn write_history(connection: &mut PgConnection, entries: &[Entry], keys: &
     if entries.is_empty() {
         return Ok(());
     }
-    let key = |entry: &&Entry| keys.get(&entry.exception_id).copied().ok_or_else(|| unreadable(entry.exception_id.as_str(), "no row"));
+    let key = |entry: &&Entry| {
+        keys.get(&entry.exception_id).copied().ok_or_else(|| unreadable(entry.exception_id.as_str(), "no row"))
+    };
     let event = |pick: fn(&crate::domain::history::EventRef) -> &String| {
         each(&entries, |e| e.happening.event.as_ref().map(pick).cloned())
     };

@@ -9,7 +9,7 @@ use crate::broker::rabbitmq::connection::{answer, channel, connect};
 use crate::broker::rabbitmq::{RabbitError, Settings};
 
 /// Something that is not as the table says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// The object, as in "queue exceptions.worker".
     pub object: String,

@@ -1,0 +1,36 @@
+//! From the settings to the parts they describe: what several commands need.
+
+use super::{Code, ExitError};
+use crate::broker::rabbitmq;
+use crate::config::Config;
+use crate::domain::rules::RuleSet;
+use crate::store::postgres::Target;
+
+/// The broker.
+pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
+    Ok(rabbitmq::Settings {
+        uri: config.amqp_url()?.expose().to_owned(),
+        prefix: config.amqp_prefix.clone(),
+        prefetch: config.amqp_prefetch,
+        wait_max: config.retry_wait_max,
+    })
+}
+
+/// The database.
+pub(super) fn target(config: &Config) -> Result<Target, ExitError> {
+    let url = config.database_url()?;
+    Target::parse(url.expose()).map_err(|error| ExitError::new(Code::Configuration, error.to_string()))
+}
+
+/// The rules file, read and checked.
+pub(super) fn rules(config: &Config) -> Result<RuleSet, ExitError> {
+    let path = config.rules.display();
+    let text = std::fs::read_to_string(&config.rules).map_err(|error| {
+        let message = format!("the rules file {path} cannot be read: {error}; set REPRIEVE_RULES to its path");
+        ExitError::new(Code::Configuration, message)
+    })?;
+    RuleSet::parse(&text).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("{path}:{error}")).collect();
+        ExitError::new(Code::Configuration, lines.join("\n"))
+    })
+}
