@@ -10,7 +10,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::LogFormat;
 
 /// Libraries whose lines below a warning are about themselves, and may repeat what was said to the peer.
-const NOISY: [&str; 6] = ["lapin", "sqlx", "async_rs", "hyper", "rustls", "executor_trait"];
+const NOISY: [&str; 5] = ["sqlx", "async_rs", "hyper", "rustls", "executor_trait"];
+/// Libraries that log as errors what the worker logs once itself, or whole payloads (lapin, of returned messages).
+const SILENT: [&str; 1] = ["lapin"];
 
 /// Starts logging. Called once, after the configuration is read; a second call changes nothing.
 pub fn start(format: LogFormat) {
@@ -39,10 +41,13 @@ fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// `RUST_LOG`, or `info`; libraries stay at `warn` unless they are named.
+/// `RUST_LOG`, or `info`; libraries stay quiet unless they are named.
 fn filter(wanted: Option<&str>) -> EnvFilter {
     let wanted = wanted.filter(|text| !text.trim().is_empty()).unwrap_or("info");
-    let quiet = NOISY.iter().filter(|name| !wanted.contains(*name)).map(|name| format!("{name}=warn"));
+    let unnamed = |names: &'static [&str], level: &'static str| {
+        names.iter().filter(|name| !wanted.contains(*name)).map(move |name| format!("{name}={level}"))
+    };
+    let quiet = unnamed(&NOISY, "warn").chain(unnamed(&SILENT, "off"));
     let directives = std::iter::once(wanted.to_owned()).chain(quiet).collect::<Vec<_>>().join(",");
     EnvFilter::builder().parse_lossy(directives)
 }
@@ -61,10 +66,10 @@ mod tests {
 
     #[test]
     fn libraries_are_quiet_unless_they_are_named() {
-        assert!(filter(None).to_string().contains("lapin=warn"));
+        assert!(filter(None).to_string().contains("lapin=off"));
         let named = filter(Some("debug,lapin=trace")).to_string();
         assert!(
-            named.contains("lapin=trace") && !named.contains("lapin=warn") && named.contains("sqlx=warn"),
+            named.contains("lapin=trace") && !named.contains("lapin=off") && named.contains("sqlx=warn"),
             "{named}"
         );
         assert!(filter(Some(" ")).to_string().contains("info"));

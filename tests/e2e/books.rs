@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::support::amqp::Client;
-use crate::support::eventually;
 use crate::support::stage::Stage;
 use crate::traffic::Traffic;
 
@@ -54,13 +53,19 @@ pub(crate) async fn published(stage: &Stage) -> Vec<Value> {
 
 /// Waits until nothing is left to do: the inbox knows every event, nothing is parked, the outbox and the queues are empty.
 pub(crate) async fn at_rest(stage: &Stage, events: usize, deadline: Duration) {
-    eventually("all is at rest", deadline, async || {
-        let (inbox, parked, outbox) = counts(stage).await?;
+    let ends = tokio::time::Instant::now() + deadline;
+    loop {
+        let (inbox, parked, outbox) = counts(stage).await.unwrap_or_default();
         let client = Client::connect(stage).await;
-        let queued = client.depth("exceptions.worker").await? + client.depth("exceptions.worker.dead").await?;
-        (inbox == events && parked == 0 && outbox == 0 && queued == 0).then_some(())
-    })
-    .await;
+        let queued =
+            client.depth("exceptions.worker").await.unwrap() + client.depth("exceptions.worker.dead").await.unwrap();
+        if inbox == events && parked == 0 && outbox == 0 && queued == 0 {
+            return;
+        }
+        let state = format!("inbox {inbox} of {events}, parked {parked}, outbox {outbox}, queued {queued}");
+        assert!(tokio::time::Instant::now() < ends, "not at rest within {} s: {state}", deadline.as_secs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn counts(stage: &Stage) -> Option<(usize, usize, usize)> {

@@ -6,17 +6,16 @@ use serde_json::{Value, json};
 
 use crate::support::amqp::Message;
 
-/// Rules with one level of one reviewer, and one rule with two levels.
+/// Rules with one level of one reviewer, and one rule with a quorum of two. Two levels are left to the cases that keep an
+/// order: here events are redelivered in any, and a vote for a level that has not begun is refused.
 pub(crate) const RULES: &str = r#"
 apiVersion: reprieve/v1
 version: "e2e"
 settings: { triage: [lead@example.com] }
 rules:
-  - name: two-levels
+  - name: two-of-two
     match: { ticket.severity: critical }
-    levels:
-      - { reviewers: { users: [dana@example.com] } }
-      - { reviewers: { users: [alice@example.com, bob@example.com] }, quorum: 2 }
+    levels: [{ reviewers: { users: [alice@example.com, bob@example.com] }, quorum: 2 }]
 fallback:
   levels: [{ reviewers: { users: [alice@example.com] } }]
 "#;
@@ -90,13 +89,8 @@ impl Traffic {
         let (mut messages, end) = match number % 4 {
             0 => (vec![submit(name, "high"), decide(name, "approve", "alice")], end("approved", "in_force", 2, 7, 0)),
             1 => (
-                vec![
-                    submit(name, "critical"),
-                    decide(name, "approve", "dana"),
-                    decide(name, "approve", "alice"),
-                    decide(name, "approve", "bob"),
-                ],
-                end("approved", "in_force", 4, 12, 0),
+                vec![submit(name, "critical"), decide(name, "approve", "alice"), decide(name, "approve", "bob")],
+                end("approved", "in_force", 3, 9, 0),
             ),
             2 => (vec![submit(name, "low"), decide(name, "deny", "alice")], end("denied", "none", 2, 6, 0)),
             _ => (vec![submit(name, "low"), decide(name, "approve", "zoe")], end("requested", "none", 1, 4, 1)),

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
 use sqlx::Row as _;
+use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
 
 use super::{Target, read};
 use crate::domain::exception::Exception;
