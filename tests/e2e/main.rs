@@ -10,8 +10,10 @@
 )]
 
 mod books;
+mod contract;
 mod crashes;
 mod harness;
+mod stops;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
 mod support;
 mod traffic;
@@ -38,6 +40,21 @@ fn cases() -> Vec<Trial> {
         crashes::the_database_is_killed_under_load,
         crashes::each_server_is_away_for_a_minute,
         crashes::a_decision_and_its_submission_at_the_same_instant,
+        contract::a_request_goes_through_two_levels,
+        contract::nobody_to_review_goes_to_triage,
+        contract::what_cannot_be_processed_is_stored_and_announced,
+        contract::refusals_are_answered_once_and_change_nothing,
+        contract::repeats_have_no_effect_and_conflicts_are_told,
+        contract::both_modes_and_mistyped_routing_keys_are_read,
+        contract::an_orphan_becomes_a_failure,
+        contract::an_unroutable_notification_waits_for_its_queue,
+        contract::exit_codes_are_as_written,
+        contract::probes_tell_alive_from_ready,
+        contract::the_worker_needs_no_configure_right,
+        stops::sigterm_under_load_drains_and_exits_0,
+        stops::a_second_sigterm_exits_at_once,
+        stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,
+        stops::a_broker_that_blocks_publishers_gets_its_acks,
     ]);
     cases
 }
