@@ -88,6 +88,7 @@ pub async fn run(source: Box<dyn Source>, store: Box<dyn Store>, links: Links, s
         claims_max: 1,
         outbox_full: false,
         rule_set_stored: false,
+        stopping: false,
     };
     turns.run(stop).await;
 }
@@ -106,6 +107,8 @@ struct Turns {
     claims_max: usize,
     outbox_full: bool,
     rule_set_stored: bool,
+    /// Whether the source was told to stop: the word may come in the middle of a turn.
+    stopping: bool,
 }
 
 /// Why a turn is due.
@@ -131,18 +134,17 @@ impl Turns {
     }
 
     async fn next_work(&mut self, stop: &mut watch::Receiver<bool>) -> Work {
-        let mut stopping = *stop.borrow();
         loop {
             // The guard that `wait_for` gives must not live into the branch.
             let stop_now = async { drop(stop.wait_for(|stop| *stop).await) };
             tokio::select! {
                 biased;
                 Some(fates) = self.fates.recv() => self.note(fates),
-                () = stop_now, if !stopping => {
-                    stopping = true;
+                () = stop_now, if !self.stopping => {
+                    self.stopping = true;
                     self.source.stop().await;
                 }
-                batch = self.source.next(self.settings.batch_max), if stopping || !self.outbox_full => {
+                batch = self.source.next(self.settings.batch_max), if self.stopping || !self.outbox_full => {
                     return batch.map_or(Work::Drained, Work::Deliveries);
                 }
                 () = sleep_until(self.flush_at.unwrap_or(self.next_tick)), if self.flush_at.is_some() => return Work::Time,
