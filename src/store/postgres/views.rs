@@ -51,8 +51,9 @@ impl PostgresViews {
             .acquire_timeout(ACQUIRE_MAX)
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // The driver may have begun a transaction that nobody ends: it would swallow what comes after.
-                    raw_sql("ROLLBACK").execute(connection).await?;
+                    // The driver may have begun a transaction that nobody ends: it would swallow what comes after. With
+                    // its own BEGIN the server has nothing to warn about when there is none.
+                    raw_sql("BEGIN; ROLLBACK").execute(connection).await?;
                     Ok(true)
                 })
             })
