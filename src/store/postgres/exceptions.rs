@@ -34,6 +34,8 @@ FROM UNNEST(
 ORDER BY e.position
 RETURNING id, key";
 
+/// The key stands there twice: whatever join is planned while the table is small, only rows that are named are read when it
+/// is large.
 const UPDATE: &str = "\
 UPDATE exceptions AS x SET
   status = e.status, enforcement = e.enforcement, severity = e.severity,
@@ -47,7 +49,7 @@ FROM UNNEST(
 ) AS e (
   status, enforcement, severity, reviewers, approvers, requested_due_date, approved_due_date, revision, sequence, entries,
   head, due_at, decided_at, updated_at, document, key)
-WHERE x.key = e.key";
+WHERE x.key = e.key AND x.key = ANY($16::bigint[])";
 
 /// Every statement of this file.
 pub(super) const STATEMENTS: &[&str] = &[INSERT, UPDATE];

@@ -25,9 +25,7 @@ SELECT now(), floor(extract(epoch FROM now()) / 1296000)::bigint";
 const SEEN: &str = "SELECT key, digest FROM inbox WHERE key = ANY($1::uuid[])";
 
 const CONFLICTS: &str = "\
-SELECT f.event_key, f.digest
-FROM UNNEST($1::uuid[], $2::uuid[]) AS w (event_key, digest)
-JOIN failures AS f ON f.event_key = w.event_key AND f.digest = w.digest";
+SELECT event_key, digest FROM failures WHERE event_key = ANY($1::uuid[]) AND digest = ANY($2::uuid[])";
 
 const EXCEPTIONS: &str = "\
 SELECT key, id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE id = ANY($1::text[])";
@@ -44,9 +42,10 @@ SELECT key FROM exceptions WHERE ticket_id = ANY($1::text[]) AND enforcement IN 
 const EXCEPTIONS_BY_KEY: &str = "\
 SELECT key, id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE key = ANY($1::bigint[])";
 
+/// Sorted here and not there: asked for the order, a server with a small table would read all of it in that order.
 const PARKED: &str = "\
 SELECT id, exception_id, event_key, parked_at, expires_at, properties, body
-FROM parked WHERE exception_id = ANY($1::text[]) ORDER BY id";
+FROM parked WHERE exception_id = ANY($1::text[])";
 
 const EXPIRED: &str = "\
 SELECT id, exception_id, event_key, parked_at, expires_at, properties, body
@@ -54,12 +53,13 @@ FROM parked WHERE expires_at <= now() ORDER BY expires_at, id LIMIT $1::bigint";
 
 const PARKED_COUNT: &str = "SELECT count(*) FROM parked";
 
-/// A term further ahead than any that is given was written by a clock that has jumped.
+/// A term further ahead than any that is given was written by a clock that has jumped. The rows are an array, not a join:
+/// how many they will be is not known when the plan is made.
 const CLAIM: &str = "\
 UPDATE outbox SET free_at = now() + interval '15 seconds', attempts = least(attempts + 1, 32767)
-WHERE id IN (
+WHERE id = ANY(ARRAY(
   SELECT id FROM outbox WHERE free_at <= now() OR free_at > now() + interval '30 seconds' ORDER BY id LIMIT $1::bigint
-)
+))
 RETURNING id, body";
 
 /// Every statement of this file that is prepared.
@@ -122,8 +122,10 @@ async fn read_seen(
     }
     let rows: Vec<(Uuid, Uuid)> = query_as(CONFLICTS).bind(keys).bind(digests).fetch_all(connection).await?;
     for (key, digest) in rows {
-        if let Some(row) = seen.get_mut(&Digest(key.into_bytes())) {
-            row.conflicts.insert(Digest(digest.into_bytes()));
+        let (key, digest) = (Digest(key.into_bytes()), Digest(digest.into_bytes()));
+        let is_wanted = wanted.events.get(&key).is_some_and(|digests| digests.contains(&digest));
+        if let Some(row) = seen.get_mut(&key).filter(|_| is_wanted) {
+            row.conflicts.insert(digest);
         }
     }
     Ok(())

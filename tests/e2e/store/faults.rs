@@ -12,9 +12,9 @@ use futures_util::FutureExt;
 use reprieve::domain::exception::Status;
 use reprieve::domain::ticket::Ticket;
 use reprieve::health::Light;
-use reprieve::store::postgres::{PostgresStore, migrate};
+use reprieve::store::postgres::{PostgresStore, migrate, turn_options};
 use reprieve::store::{Changes, StoreError, Wanted};
-use sqlx::{query, query_scalar, raw_sql};
+use sqlx::{ConnectOptions, query, query_scalar, raw_sql};
 
 use super::material::{count, date, id, open, plain, read, submission, ticket_id, turn, write};
 
@@ -120,6 +120,16 @@ pub(crate) async fn a_second_store_waits_for_the_first(url: &str) {
     one.expect("a turn");
     two.expect("a turn");
     assert_eq!(count(url, "exceptions").await, 4);
+}
+
+pub(crate) async fn a_writer_that_stands_still_is_ended_and_the_next_goes_on(url: &str) {
+    let mut store = open(url).await;
+    let mut frozen = turn_options(url).expect("a URL").connect().await.expect("a session");
+    raw_sql("BEGIN; SELECT pg_advisory_xact_lock(5937275320454706789)").execute(&mut frozen).await.expect("the lock");
+    let begun = Instant::now();
+    write(&mut store, &submission(&["EX-1"])).await;
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert!(raw_sql("COMMIT").execute(&mut frozen).await.is_err(), "its late commit changes nothing");
 }
 
 pub(crate) async fn two_stores_count_without_losing_one(url: &str) {
