@@ -1,5 +1,8 @@
 //! The ports to the database: [`Store`] runs turns, [`Views`] answers look-ups. The values that cross them are here too.
 
+pub mod document;
+pub mod postgres;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;

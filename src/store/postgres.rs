@@ -1,0 +1,201 @@
+//! The Postgres store: [`PostgresStore`] runs turns on one held session. A turn is `read`, the caller's plan, `write`;
+//! whatever goes wrong in between, or leaves in between, takes the session along, because nobody knows what a session would
+//! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`].
+
+mod connection;
+mod exceptions;
+pub mod migrate;
+mod read;
+mod rings;
+pub mod views;
+mod write;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{query_scalar, raw_sql};
+
+use self::connection::Session;
+use self::read::Loaded;
+use self::rings::Ring;
+use super::{Committed, Plan, Store, StoreError, Wanted};
+use crate::health::Light;
+
+/// Longest turn, its connection included: longer than any one timeout of the session, short enough to be noticed in 15 s.
+const TURN_MAX: Duration = Duration::from_secs(12);
+
+/// How often the size of the outbox is looked at.
+const OUTBOX_LOOK: Duration = Duration::from_secs(1);
+
+/// Never less than the number of rows, and found at both ends of the index.
+const OUTBOX_BOUND: &str = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM outbox";
+
+const OUTBOX_COUNT: &str = "SELECT count(*) FROM outbox";
+
+/// Every statement that turns prepare: for a test that asks a server for its plans.
+pub fn statements() -> impl Iterator<Item = &'static str> {
+    [exceptions::STATEMENTS, read::STATEMENTS, rings::STATEMENTS, write::STATEMENTS, &[OUTBOX_BOUND, OUTBOX_COUNT]]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// The URL cannot be used. It is not repeated: it may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[error("the database URL cannot be used: {0}; expected postgres://user@host/database")]
+pub struct BadUrl(#[source] sqlx::Error);
+
+/// The options of the session that runs turns: for a test that asks a server for its plans.
+pub fn turn_options(url: &str) -> Result<PgConnectOptions, BadUrl> {
+    connection::turn_options(url).map_err(BadUrl)
+}
+
+/// Runs turns in a Postgres database, one at a time in the whole of it.
+pub struct PostgresStore {
+    options: PgConnectOptions,
+    light: Light,
+    /// Taken out for the time of a turn: a panic, an error or a dropped future leaves nothing behind to be used again.
+    held: Option<Session>,
+    outbox_max: u64,
+    memory: Memory,
+}
+
+/// What need not be asked again in every turn. A turn works on a copy, which counts once it is committed.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    ring: Ring,
+    outbox_looked_at: Option<Instant>,
+    outbox_full: bool,
+    rule_set: Option<String>,
+}
+
+impl PostgresStore {
+    /// A store that connects at its first turn. `light` is on while a session is held that has run a good turn. The outbox
+    /// counts as full from `outbox_max` rows on.
+    pub fn new(url: &str, light: Light, outbox_max: u64) -> Result<Self, BadUrl> {
+        Ok(Self { options: turn_options(url)?, light, held: None, outbox_max, memory: Memory::default() })
+    }
+
+    async fn attempt(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, StoreError> {
+        let mut session = if let Some(session) = self.held.take() {
+            session
+        } else {
+            // It may be another database now: restored, or a replica in its place.
+            self.memory = Memory::default();
+            Session::open(&self.options, &self.light).await?
+        };
+        let mut memory = self.memory.clone();
+        let outcome = transact(&mut session.connection, wanted, plan, &mut memory, self.outbox_max).await;
+        match outcome {
+            Ok(_) => self.memory = memory,
+            Err(ref fault) if fault.is_refusal() => {
+                raw_sql("ROLLBACK").execute(&mut session.connection).await.map_err(Fault::from)?;
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        session.proved();
+        self.held = Some(session);
+        Ok(outcome?)
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn turn(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, StoreError> {
+        match tokio::time::timeout(TURN_MAX, self.attempt(wanted, plan)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::Late("no end of a turn", TURN_MAX).into()),
+        }
+    }
+}
+
+async fn transact(
+    connection: &mut PgConnection,
+    wanted: &Wanted,
+    plan: &mut Plan<'_>,
+    memory: &mut Memory,
+    outbox_max: u64,
+) -> Result<Committed, Fault> {
+    let Loaded { snapshot, mut keys, epoch, expired } = read::load(connection, wanted).await?;
+    let mut outgoing = snapshot.claimed.clone();
+    let claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
+
+    let mut changes = plan(snapshot);
+
+    if !changes.inbox.is_empty() {
+        memory.ring = memory.ring.at(epoch, connection).await?;
+    }
+    if let Some(rules) = changes.rule_set.as_ref().filter(|rules| memory.rule_set.as_ref() != Some(&rules.hash)) {
+        write::keep_rule_set(connection, rules).await?;
+        memory.rule_set = Some(rules.hash.clone());
+    }
+    let written = write::store(connection, &mut changes, &mut keys, memory.ring.number()).await?;
+    if changes.held {
+        outgoing.extend(written);
+    }
+    if memory.outbox_looked_at.is_none_or(|at| at.elapsed() >= OUTBOX_LOOK) {
+        memory.outbox_full = outbox_is_full(connection, outbox_max).await?;
+        memory.outbox_looked_at = Some(Instant::now());
+    }
+    raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
+    let outbox_full = memory.outbox_full;
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full })
+}
+
+async fn outbox_is_full(connection: &mut PgConnection, outbox_max: u64) -> Result<bool, Fault> {
+    let reaches = |rows: i64| u64::try_from(rows).is_ok_and(|rows| rows >= outbox_max);
+    if !reaches(query_scalar(OUTBOX_BOUND).fetch_one(&mut *connection).await?) {
+        return Ok(false);
+    }
+    Ok(reaches(query_scalar(OUTBOX_COUNT).fetch_one(connection).await?))
+}
+
+/// What went wrong, before it is known whose fault it is.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("no answer to COMMIT that says what became of it: {0}")]
+    Commit(#[source] sqlx::Error),
+    #[error("{0} within {1:?}")]
+    Late(&'static str, Duration),
+    /// A stored row that no program of this version has written. An outage, loud, rather than a healthy event lost: a newer
+    /// program may know better.
+    #[error("the stored {what} {id} cannot be read: {why}")]
+    Unreadable { what: &'static str, id: String, why: String },
+    /// What is to be written contradicts what is there: only this input can be at fault, and nothing of it is written.
+    #[error("a turn contradicts the database: {0}")]
+    Contradiction(String),
+}
+
+impl Fault {
+    fn unreadable(what: &'static str, id: &str, why: &dyn fmt::Display) -> Self {
+        Fault::Unreadable { what, id: id.to_owned(), why: why.to_string() }
+    }
+
+    /// Whether the content is at fault: data exceptions, violated constraints, exceeded limits. Of an unanswered COMMIT only
+    /// a violated constraint is known not to have been written.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Fault::Database(error) => ["22", "23", "54"].contains(&class(error).as_str()),
+            Fault::Commit(error) => class(error) == "23",
+            Fault::Contradiction(_) => true,
+            Fault::Late(..) | Fault::Unreadable { .. } => false,
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        if fault.is_refusal() { StoreError::Refused(Box::new(fault)) } else { StoreError::Away(Box::new(fault)) }
+    }
+}
+
+/// The first two characters of the SQLSTATE; empty when there is none.
+fn class(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.map(|code| code.chars().take(2).collect()).unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! The schema, the plans of the statements, and the settings they rest on.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use reprieve::health::Light;
+use reprieve::store::postgres::migrate::{self, FsyncOff, SchemaError};
+use reprieve::store::postgres::{PostgresStore, statements, turn_options, views};
+use reprieve::store::{Changes, Wanted};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, query_scalar, raw_sql};
+
+use super::material::{count, digest, failure, key, open, plain, read, submission, write};
+
+const BIG: [&str; 9] =
+    ["exceptions", "tickets", "history", "inbox_0", "inbox_1", "inbox_2", "inbox_3", "parked", "failures"];
+
+/// On empty tables, and on small ones of which the server knows how small they are: a plan outlives both.
+pub(crate) async fn every_statement_finds_its_rows_by_index_however_small_the_tables_were(url: &str) {
+    let mut store = open(url).await;
+    let mut connection = turn_options(url).expect("a URL").connect().await.expect("a session");
+    for rows in [0, 1, 20] {
+        let names: Vec<String> = (0..rows).map(|row| format!("EX-{rows}-{row}")).collect();
+        let changes = submission(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        if rows > 0 {
+            write(&mut store, &Changes { failures: vec![failure("EX-1", digest(1))], ..changes }).await;
+            raw_sql("ANALYZE").execute(&mut connection).await.expect("analyzed");
+        }
+        for sql in statements() {
+            let plan = plan_of(&mut connection, sql).await;
+            for node in plan.split("->").filter(|_| !sql.contains("count(*)")) {
+                let is_big = BIG.iter().any(|table| node.contains(&format!(" on {table} ")));
+                assert!(
+                    !is_big || !node.contains("Scan") || node.contains("Cond: "),
+                    "with {rows} rows\n{sql}\n{plan}"
+                );
+            }
+            assert!(!plan.contains("Seq Scan on outbox"), "{sql}\n{plan}");
+        }
+    }
+    for sql in views::STATEMENTS {
+        plan_of(&mut connection, sql).await;
+    }
+}
+
+pub(crate) async fn a_session_is_set_for_turns(url: &str) {
+    let mut connection = turn_options(url).expect("a URL").connect().await.expect("a session");
+    for (setting, value) in [
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
+        ("lock_timeout", "8s"),
+        ("statement_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "5s"),
+        ("tcp_user_timeout", "5000"), // shown in milliseconds
+        ("application_name", "reprieve"),
+    ] {
+        let shown: String = query_scalar("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut connection)
+            .await
+            .expect("a setting");
+        assert_eq!(shown, value, "{setting}");
+    }
+}
+
+pub(crate) async fn history_cannot_be_changed(url: &str) {
+    let mut store = open(url).await;
+    write(&mut store, &submission(&["EX-1"])).await;
+    let mut other = plain(url).await;
+    for sql in ["UPDATE history SET body = ''", "DELETE FROM history", "TRUNCATE history"] {
+        let refused = raw_sql(sql).execute(&mut other).await.expect_err(sql);
+        assert!(refused.to_string().contains("append-only"), "{refused}");
+    }
+    assert_eq!(count(url, "history").await, 1);
+}
+
+pub(crate) async fn the_inbox_moves_on_by_one_ring_and_empties_only_that(url: &str) {
+    let mut store = open(url).await;
+    let rings = |url: String| async move {
+        query_scalar::<_, i64>("SELECT count(*) FROM inbox WHERE ring = ANY(ARRAY[0, 1]) GROUP BY ring ORDER BY ring")
+            .fetch_all(&mut plain(&url).await)
+            .await
+            .expect("the inbox")
+    };
+    write(&mut store, &submission(&["EX-1"])).await;
+    let mut other = plain(url).await;
+    let age = "UPDATE inbox_rings SET epoch = epoch - 9; INSERT INTO inbox VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'applied', NULL)";
+    raw_sql(age).execute(&mut other).await.expect("months ago");
+
+    // A reader of the ring to be emptied delays the move, not the turn.
+    raw_sql("BEGIN; SELECT count(*) FROM inbox_1").execute(&mut other).await.expect("a dump");
+    let mut delayed = PostgresStore::new(url, Light::default(), 1_000).expect("a URL");
+    let begun = Instant::now();
+    write(&mut delayed, &submission(&["EX-2"])).await;
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert_eq!(rings(url.to_owned()).await, [2, 1]);
+    raw_sql("COMMIT").execute(&mut other).await.expect("the dump is over");
+
+    let mut next = PostgresStore::new(url, Light::default(), 1_000).expect("a URL");
+    write(&mut next, &submission(&["EX-3"])).await;
+    assert_eq!(rings(url.to_owned()).await, [2, 1], "the old row of ring 1 is gone, the new one is there");
+    write(&mut delayed, &submission(&["EX-4"])).await;
+    let wanted = Wanted {
+        events: ["EX-1", "EX-2", "EX-3", "EX-4"].map(|name| (key(name), BTreeSet::new())).into(),
+        ..Wanted::default()
+    };
+    assert_eq!(read(&mut next, &wanted).await.seen.len(), 4);
+}
+
+pub(crate) async fn the_schema_is_checked_before_work_begins(url: &str) {
+    let check = async || migrate::check(url, FsyncOff::Refused).await;
+    assert!(matches!(check().await, Err(SchemaError::Missing)));
+    assert!(migrate::status(url).await.expect("an answer").iter().all(|step| !step.applied));
+    migrate::up(url).await.expect("migrations run");
+    migrate::up(url).await.expect("again is fine");
+    check().await.expect("good");
+    assert!(migrate::status(url).await.expect("an answer").iter().all(|step| step.applied));
+
+    let mut other = plain(url).await;
+    let newer = "INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '\\x00', 0)";
+    raw_sql(newer).execute(&mut other).await.expect("a newer schema");
+    check().await.expect("newer is fine");
+    migrate::up(url).await.expect("nothing to do");
+    raw_sql("UPDATE schema_compatibility SET oldest_compatible = 9999").execute(&mut other).await.expect("no longer");
+    assert!(matches!(check().await, Err(SchemaError::TooNew { needed: 9999, .. })));
+    raw_sql("DELETE FROM _sqlx_migrations WHERE version = 5").execute(&mut other).await.expect("older");
+    assert!(matches!(check().await, Err(SchemaError::Older(5))));
+    raw_sql("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 4")
+        .execute(&mut other)
+        .await
+        .expect("foreign");
+    assert!(matches!(check().await, Err(SchemaError::Foreign(4))));
+}
+
+/// For a server that runs without `fsync`.
+pub(crate) async fn a_database_that_forgets_is_refused(url: &str) {
+    migrate::up(url).await.expect("migrations run");
+    assert!(matches!(migrate::check(url, FsyncOff::Refused).await, Err(SchemaError::FsyncOff)));
+    migrate::check(url, FsyncOff::Allowed).await.expect("asked for");
+}
+
+async fn plan_of(connection: &mut PgConnection, sql: &str) -> String {
+    raw_sql(AssertSqlSafe(format!("PREPARE statement AS {sql}"))).execute(&mut *connection).await.expect(sql);
+    let parameters: i32 =
+        query_scalar("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'statement'")
+            .fetch_one(&mut *connection)
+            .await
+            .expect("prepared");
+    let nulls: Vec<&str> = (0..parameters).map(|_| "NULL").collect();
+    let arguments = if nulls.is_empty() { String::new() } else { format!("({})", nulls.join(", ")) };
+    let explain = format!("EXPLAIN EXECUTE statement{arguments}");
+    let rows = raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await.expect(sql);
+    raw_sql("DEALLOCATE statement").execute(connection).await.expect("deallocated");
+    let lines: Vec<String> = rows.iter().map(|row| row.try_get(0).expect("a line")).collect();
+    lines.join("\n")
+}
