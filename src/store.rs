@@ -15,9 +15,6 @@ use crate::domain::ids::{Digest, ExceptionId, TicketId};
 pub use crate::domain::outcome::Outcome;
 use crate::domain::ticket::Ticket;
 
-pub mod document;
-pub mod postgres;
-
 /// The first 16 bytes of SHA-256(length of source, source, id): what an event is known by.
 pub type EventKey = Digest;
 /// A row of the outbox.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::broker::rabbitmq::RabbitError;
+use crate::store::postgres::BadUrl;
 use crate::store::postgres::migrate::SchemaError;
 
 /// What kind of end it is.
@@ -71,10 +72,21 @@ impl From<RabbitError> for ExitError {
 impl From<SchemaError> for ExitError {
     fn from(error: SchemaError) -> Self {
         let code = match error {
-            SchemaError::Unreachable(_) => Code::Unreachable,
+            SchemaError::Url(_) => Code::Configuration,
+            SchemaError::Away(_) => Code::Unreachable,
             SchemaError::Migration(_) => Code::Failed,
-            SchemaError::Behind { .. } | SchemaError::TooNew { .. } | SchemaError::FsyncOff => Code::Refused,
+            SchemaError::Missing
+            | SchemaError::Older(_)
+            | SchemaError::Foreign(_)
+            | SchemaError::TooNew { .. }
+            | SchemaError::FsyncOff => Code::Refused,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<BadUrl> for ExitError {
+    fn from(error: BadUrl) -> Self {
+        Self::new(Code::Configuration, error.to_string())
     }
 }

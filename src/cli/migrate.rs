@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::ExitError;
 use super::output::{Output, Paint, columns};
-use super::{ExitError, parts};
 use crate::config::Config;
-use crate::store::postgres::migrate::{self, Step};
+use crate::store::postgres::migrate::{self, MigrationStatus};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,17 +24,23 @@ struct Row {
     state: &'static str,
 }
 
-fn rows(steps: Vec<Step>) -> Vec<Row> {
+fn rows(steps: Vec<MigrationStatus>) -> Vec<Row> {
     let state = |applied| if applied { "applied" } else { "missing" };
-    steps.into_iter().map(|step| Row { version: step.version, name: step.name, state: state(step.applied) }).collect()
+    steps
+        .into_iter()
+        .map(|step| Row { version: step.version, name: step.description, state: state(step.applied) })
+        .collect()
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
-    let target = parts::target(config)?;
+    let url = config.database_url()?.expose();
     match command {
-        Command::Up => output.list(&rows(migrate::up(&target).await?), table),
+        Command::Up => {
+            migrate::up(url).await?;
+            output.list(&rows(migrate::status(url).await?), table)
+        }
         Command::Status => {
-            let steps = migrate::status(&target).await?;
+            let steps = migrate::status(url).await?;
             let missing = steps.iter().filter(|step| !step.applied).count();
             output.list(&rows(steps), table)?;
             match missing {

@@ -4,7 +4,6 @@ use super::{Code, ExitError};
 use crate::broker::rabbitmq;
 use crate::config::Config;
 use crate::domain::rules::RuleSet;
-use crate::store::postgres::Target;
 
 /// The broker.
 pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
@@ -14,12 +13,6 @@ pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
         prefetch: config.amqp_prefetch,
         wait_max: config.retry_wait_max,
     })
-}
-
-/// The database.
-pub(super) fn target(config: &Config) -> Result<Target, ExitError> {
-    let url = config.database_url()?;
-    Target::parse(url.expose()).map_err(|error| ExitError::new(Code::Configuration, error.to_string()))
 }
 
 /// The rules file, read and checked.

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 
 use super::{Code, ExitError, parts};
 use crate::broker::rabbitmq::{self, RabbitSink, RabbitSource};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::health::Health;
 use crate::http;
 use crate::retry::Waits;
-use crate::store::postgres::migrate::{self, SchemaError};
+use crate::store::postgres::PostgresStore;
+use crate::store::postgres::migrate::{self, FsyncOff, SchemaError};
 use crate::store::postgres::views::PostgresViews;
-use crate::store::postgres::{PostgresStore, Target};
 use crate::worker::{supervisor, turns};
 
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
@@ -29,7 +29,7 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
         let listen = config.http_listen;
         ExitError::new(Code::Configuration, format!("cannot listen on {listen}: {error}; set REPRIEVE_HTTP_LISTEN"))
     })?;
-    let views = Arc::new(PostgresViews::new(&parts.target));
+    let views = Arc::new(PostgresViews::new(parts.database_url.expose())?);
     let router = http::router(http::State { health: health.clone(), views, token: config.http_token.clone() });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
@@ -104,7 +104,7 @@ async fn worker(parts: Parts, health: Health, mut stopping: watch::Receiver<bool
     health.serving.on();
     let source = RabbitSource::new(parts.rabbit.clone(), health.broker_consume.clone());
     let sink = RabbitSink::new(parts.rabbit, health.broker_publish.clone());
-    let store = PostgresStore::new(parts.target, health.database.clone(), parts.outbox_max);
+    let store = PostgresStore::new(parts.database_url.expose(), health.database.clone(), parts.outbox_max)?;
     let run = supervisor::run(Box::new(source), Box::new(store), Box::new(sink), parts.turns, stopping);
     run.await.map_err(|error| ExitError::failed(error.to_string()))
 }
@@ -112,9 +112,9 @@ async fn worker(parts: Parts, health: Health, mut stopping: watch::Receiver<bool
 /// What the worker is made of, checked before anything is started.
 struct Parts {
     rabbit: rabbitmq::Settings,
-    target: Target,
+    database_url: Secret,
     outbox_max: u64,
-    allow_fsync_off: bool,
+    fsync_off: FsyncOff,
     turns: turns::Settings,
 }
 
@@ -123,9 +123,9 @@ impl Parts {
         let offset = config.clock_offset;
         Ok(Self {
             rabbit: parts::rabbit(config)?,
-            target: parts::target(config)?,
+            database_url: config.database_url()?.clone(),
             outbox_max: config.outbox_max,
-            allow_fsync_off: config.database_allow_fsync_off,
+            fsync_off: if config.database_allow_fsync_off { FsyncOff::Allowed } else { FsyncOff::Refused },
             turns: turns::Settings {
                 batch_max: config.worker_batch_max,
                 source: config.source.clone(),
@@ -144,8 +144,8 @@ impl Parts {
 async fn wait_for_schema(parts: &Parts) -> Result<(), ExitError> {
     let mut waits = Waits::new(parts.turns.wait_max);
     loop {
-        match migrate::check(&parts.target, parts.allow_fsync_off).await {
-            Err(error @ SchemaError::Unreachable(_)) => {
+        match migrate::check(parts.database_url.expose(), parts.fsync_off).await {
+            Err(error @ SchemaError::Away(_)) => {
                 let wait = waits.next_wait();
                 tracing::warn!("{error}; trying again in {:.1} s", wait.as_secs_f32());
                 tokio::time::sleep(wait).await;

@@ -14,6 +14,7 @@ mod contract;
 mod crashes;
 mod harness;
 mod stops;
+mod store;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
 mod support;
 mod traffic;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
 
 fn cases() -> Vec<Trial> {
     let mut cases = harness::cases();
+    cases.extend(store::cases());
     cases.extend(cases![
         crashes::killed_after_receive,
         crashes::killed_inside_the_transaction,

@@ -5,3 +5,44 @@ pub(crate) mod faults;
 mod material;
 pub(crate) mod rows;
 pub(crate) mod schema;
+
+use libtest_mimic::Trial;
+
+use crate::support::stage::Stage;
+
+/// Each function with a fresh database of its own.
+macro_rules! with_a_database {
+    ($($case:path),* $(,)?) => {
+        vec![$({
+            let name = concat!("store::", stringify!($case)).replace(' ', "");
+            let stage = name.rsplit("::").next().unwrap().chars().take(50).collect::<String>();
+            Trial::test(name, move || {
+                crate::support::run_case(async move { $case(&Stage::shared(&stage).await.database_url()).await })
+            })
+        }),*]
+    };
+}
+
+pub(crate) fn cases() -> Vec<Trial> {
+    with_a_database![
+        rows::what_a_turn_writes_the_next_one_reads,
+        rows::a_look_up_shows_the_exception_and_its_chain,
+        rows::a_row_in_hand_is_not_claimed_and_a_void_term_is,
+        rows::parked_events_come_in_the_order_they_were_parked,
+        rows::only_what_is_live_on_a_ticket_is_loaded_with_it,
+        rows::a_full_outbox_says_so,
+        schema::every_statement_finds_its_rows_by_index_however_small_the_tables_were,
+        schema::a_session_is_set_for_turns,
+        schema::history_cannot_be_changed,
+        schema::the_inbox_moves_on_by_one_ring_and_empties_only_that,
+        schema::the_schema_is_checked_before_work_begins,
+        schema::a_database_that_forgets_is_refused,
+        faults::a_panic_in_the_plan_leaves_nothing_open_and_nothing_written,
+        faults::a_turn_dropped_anywhere_is_whole_or_nothing,
+        faults::refused_content_writes_nothing_and_the_store_goes_on,
+        faults::a_lost_session_is_an_outage_and_the_next_turn_has_a_new_one,
+        faults::a_second_store_waits_for_the_first,
+        faults::a_writer_that_stands_still_is_ended_and_the_next_goes_on,
+        faults::two_stores_count_without_losing_one,
+    ]
+}

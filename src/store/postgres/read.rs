@@ -9,7 +9,7 @@ use sqlx::{Row, query_as, query_scalar, raw_sql};
 use uuid::Uuid;
 
 use super::Fault;
-use crate::broker::Outgoing;
+use crate::contract::message::Outgoing;
 use crate::domain::exception::Exception;
 use crate::domain::history::Chain;
 use crate::domain::ids::{Digest, ExceptionId, TicketId};

@@ -11,7 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, Postgres};
 use sqlx::{query_as, raw_sql};
 
-use super::{BadUrl, Fault, connection, migrate, read};
+use super::{BadUrl, Fault, connection, read};
 use crate::domain::exception::Exception;
 use crate::domain::ids::ExceptionId;
 use crate::store::{StoredEntry, ViewError, Views};
@@ -73,13 +73,6 @@ impl Views for PostgresViews {
         let found = in_time(find(lent.connection()?, id)).await?;
         lent.give_back();
         Ok(found)
-    }
-
-    async fn ready(&self) -> Result<(), ViewError> {
-        let mut lent = self.lend().await.map_err(failed)?;
-        in_time(migrate::check_schema(lent.connection()?)).await?;
-        lent.give_back();
-        Ok(())
     }
 }
 
