@@ -61,7 +61,7 @@ pub struct Snapshot {
     pub tickets: BTreeMap<TicketId, Ticket>,
     /// Parked events of submitted exceptions, and expired ones, in the order they were parked.
     pub parked: Vec<ParkedRow>,
-    /// How many events are parked; counted only if a wanted exception is missing, else 0.
+    /// How many events are parked; counted only if a wanted exception is missing that is not being submitted, else 0.
     pub parked_count: u64,
     /// Claimed rows of the outbox.
     pub claimed: Vec<Outgoing>,

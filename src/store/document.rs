@@ -151,6 +151,7 @@ mod tests {
             rules_hash: "ab".into(),
             levels: vec![plan.clone(), LevelPlan { quorum: Quorum::All, ..plan }],
             triage: vec![user("triage")],
+            max_extension_days: 90,
             explanation: Explanation {
                 tried: vec![Tried { rule: text.into(), matched: true, conditions: vec![condition] }],
                 levels: vec![LevelExplained {

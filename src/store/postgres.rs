@@ -21,6 +21,7 @@ use sqlx::{query_scalar, raw_sql};
 use self::connection::Session;
 use self::read::Loaded;
 use self::rings::Ring;
+use super::document::DocumentError;
 use super::{Committed, Plan, Store, StoreError, Wanted};
 use crate::health::Light;
 
@@ -162,10 +163,13 @@ enum Fault {
     Commit(#[source] sqlx::Error),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
-    /// A stored row that no program of this version has written. An outage, loud, rather than a healthy event lost: a newer
-    /// program may know better.
+    /// A damaged row. Whatever names it is set aside with its bytes, to be retried once the row is mended; nothing else waits
+    /// for that.
     #[error("the stored {what} {id} cannot be read: {why}")]
     Unreadable { what: &'static str, id: String, why: String },
+    /// A row that only a newer program can read. An outage, loud: every event would end among the failures otherwise.
+    #[error("the stored {what} {id} was written by a newer program: {why}")]
+    Newer { what: &'static str, id: String, why: String },
     /// What is to be written contradicts what is there: only this input can be at fault, and nothing of it is written.
     #[error("a turn contradicts the database: {0}")]
     Contradiction(String),
@@ -176,14 +180,22 @@ impl Fault {
         Fault::Unreadable { what, id: id.to_owned(), why: why.to_string() }
     }
 
+    fn document(id: &str, error: &DocumentError) -> Self {
+        let (what, id, why) = ("exception", id.to_owned(), error.to_string());
+        match error {
+            DocumentError::Newer(_) => Fault::Newer { what, id, why },
+            DocumentError::Malformed(_) => Fault::Unreadable { what, id, why },
+        }
+    }
+
     /// Whether the content is at fault: data exceptions, violated constraints, exceeded limits. Of an unanswered COMMIT only
     /// a violated constraint is known not to have been written.
     fn is_refusal(&self) -> bool {
         match self {
             Fault::Database(error) => ["22", "23", "54"].contains(&class(error).as_str()),
             Fault::Commit(error) => class(error) == "23",
-            Fault::Contradiction(_) => true,
-            Fault::Late(..) | Fault::Unreadable { .. } => false,
+            Fault::Contradiction(_) | Fault::Unreadable { .. } => true,
+            Fault::Late(..) | Fault::Newer { .. } => false,
         }
     }
 }

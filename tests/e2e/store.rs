@@ -24,7 +24,7 @@ macro_rules! with_a_database {
 }
 
 pub(crate) fn cases() -> Vec<Trial> {
-    with_a_database![
+    let mut cases = with_a_database![
         rows::what_a_turn_writes_the_next_one_reads,
         rows::a_look_up_shows_the_exception_and_its_chain,
         rows::a_row_in_hand_is_not_claimed_and_a_void_term_is,
@@ -36,7 +36,6 @@ pub(crate) fn cases() -> Vec<Trial> {
         schema::history_cannot_be_changed,
         schema::the_inbox_moves_on_by_one_ring_and_empties_only_that,
         schema::the_schema_is_checked_before_work_begins,
-        schema::a_database_that_forgets_is_refused,
         faults::a_panic_in_the_plan_leaves_nothing_open_and_nothing_written,
         faults::a_turn_dropped_anywhere_is_whole_or_nothing,
         faults::refused_content_writes_nothing_and_the_store_goes_on,
@@ -44,5 +43,22 @@ pub(crate) fn cases() -> Vec<Trial> {
         faults::a_second_store_waits_for_the_first,
         faults::a_writer_that_stands_still_is_ended_and_the_next_goes_on,
         faults::two_stores_count_without_losing_one,
-    ]
+    ];
+    cases.extend(crate::cases![a_database_that_forgets_is_refused]);
+    cases
+}
+
+/// The setting can be changed at run time, so a server of the case's own is made forgetful.
+async fn a_database_that_forgets_is_refused() {
+    let stage = Stage::own("forgets").await;
+    let off = "ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf()";
+    for statement in off.split("; ") {
+        sqlx::raw_sql(statement).execute(&mut stage.connect().await).await.unwrap();
+    }
+    let is_off = async || {
+        let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(&mut stage.connect().await).await.unwrap();
+        (fsync == "off").then_some(())
+    };
+    crate::support::eventually("fsync is off", std::time::Duration::from_secs(10), is_off).await;
+    schema::a_database_that_forgets_is_refused(&stage.database_url()).await;
 }

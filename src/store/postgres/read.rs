@@ -179,7 +179,9 @@ async fn read_parked(connection: &mut PgConnection, wanted: &Wanted, loaded: &mu
     }
     let snapshot = &mut loaded.snapshot;
     snapshot.parked = rows.into_values().map(parked).collect::<Result<_, _>>()?;
-    if wanted.exceptions.iter().any(|id| !snapshot.exceptions.contains_key(id)) {
+    // A submission is missing by nature; what may park is anything else that names nothing.
+    let missing = |id: &&ExceptionId| !snapshot.exceptions.contains_key(id) && !wanted.submitted.contains(id);
+    if wanted.exceptions.iter().any(|id| missing(&id)) {
         let count: i64 = query_scalar(PARKED_COUNT).fetch_one(connection).await?;
         snapshot.parked_count = u64::try_from(count).unwrap_or(0);
     }
@@ -220,7 +222,7 @@ pub(super) fn exception(row: ExceptionRow) -> Result<(i64, Exception), Fault> {
         sequence: number(sequence)?,
         chain,
     };
-    let exception = document::read(&text, beside).map_err(|error| Fault::unreadable("exception", &id, &error))?;
+    let exception = document::read(&text, beside).map_err(|error| Fault::document(&id, &error))?;
     Ok((key, exception))
 }
 

@@ -112,6 +112,7 @@ pub(crate) fn exception(name: &str) -> Exception {
             rules_hash: "ab".to_owned(),
             levels: Vec::new(),
             triage: Vec::new(),
+            max_extension_days: 365,
             explanation: Explanation::default(),
         },
         level: Level { number: 1, reviewers, quorum: 1, unassigned: false },
