@@ -9,7 +9,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on says why by panicking")]
 
 mod peer;
-#[path = "../tests/e2e"]
+#[path = "../../tests/e2e"]
 #[allow(dead_code, unused_macros, reason = "the harness of the end-to-end tests, of which a part is needed")]
 mod e2e {
     pub(crate) mod support;

@@ -21,7 +21,7 @@ use reprieve::domain::history::Chain;
 use reprieve::domain::ids::{ExceptionId, TicketId};
 use reprieve::domain::rules::RuleSet;
 use reprieve::domain::ticket::Ticket;
-use reprieve::store::document::{self, Columns};
+use reprieve::store::document::{self, Beside};
 use reprieve::store::{Changes, Seen, Snapshot};
 use reprieve::worker::input::{Input, wanted};
 use reprieve::worker::plan::{Settled, Terms, plan};
@@ -136,14 +136,14 @@ async fn read(connection: &mut PgConnection, inputs: &[Input]) -> Snapshot {
 
 fn exception(row: &sqlx::postgres::PgRow) -> Exception {
     let number = |at: usize| u32::try_from(row.get::<i32, _>(at)).unwrap();
-    let columns = Columns {
+    let beside = Beside {
         id: ExceptionId::parse(row.get(0)).unwrap(),
         ticket_id: TicketId::parse(row.get(1)).unwrap(),
         revision: number(2),
         sequence: number(3),
         chain: Chain { entries: number(4), head: row.get::<Vec<u8>, _>(5).try_into().unwrap() },
     };
-    document::read(row.get(6), columns).unwrap()
+    document::read(row.get(6), beside).unwrap()
 }
 
 async fn write(connection: &mut PgConnection, changes: &Changes) -> Vec<(i64, String)> {
@@ -223,7 +223,7 @@ async fn write_exception(connection: &mut PgConnection, exception: &Exception) -
         .bind(exception.decided_at)
         .bind(exception.created_at)
         .bind(exception.updated_at)
-        .bind(document::write(exception))
+        .bind(document::write(exception).unwrap())
         .fetch_one(connection)
         .await
         .unwrap()
