@@ -35,8 +35,8 @@ pub(crate) enum Logged {
     First(EventKey, Digest),
     /// Another content of an event that was there.
     Conflict(EventKey, Digest),
-    /// The end of waiting, at a time.
-    Orphaned(EventKey, Timestamp),
+    /// The end of waiting.
+    Orphaned(EventKey),
 }
 
 /// All tables.
@@ -117,7 +117,7 @@ impl Database {
         changes: Changes,
         now: Timestamp,
     ) -> Result<Committed, String> {
-        self.write_events(&changes, now)?;
+        self.write_events(&changes)?;
         for exception in changes.exceptions {
             self.write_exception(exception)?;
         }
@@ -155,7 +155,7 @@ impl Database {
     }
 
     /// Inbox, failures and parked events, and the log of them.
-    fn write_events(&mut self, changes: &Changes, now: Timestamp) -> Result<(), String> {
+    fn write_events(&mut self, changes: &Changes) -> Result<(), String> {
         for row in &changes.inbox {
             if self.inbox.insert(row.key, (row.digest, row.outcome)).is_some() {
                 return Err(format!("the event {} is in the inbox twice", row.key));
@@ -168,7 +168,7 @@ impl Database {
                 other => return Err(format!("the event {key} ended as {outcome:?} but was {other:?}")),
             }
             if *outcome == Outcome::Failed("orphaned") {
-                self.log.push(Logged::Orphaned(*key, now));
+                self.log.push(Logged::Orphaned(*key));
             }
         }
         for failure in &changes.failures {

@@ -126,7 +126,7 @@ impl Slot {
                         finishing |= matches!(order, Order::Finish);
                         instance.stop.send_replace(true);
                         deadline.get_or_insert(Instant::now() + SHUTDOWN_DEADLINE);
-                        self.shared.with(|world| world.counts.stops += 1);
+                        self.shared.with(|world| world.counts.stops += u64::from(!finishing));
                     }
                 },
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {

@@ -88,7 +88,7 @@ impl<'a> Model<'a> {
                     model.conflicts.insert((key, digest));
                     model.reject(sent, "failed", "id_conflict");
                 }
-                Logged::Orphaned(key, _) => {
+                Logged::Orphaned(key) => {
                     let at = model.parked.iter().position(|sent| sent.key == key);
                     let sent = model.parked.remove(at.ok_or("an event ended as orphaned but was not waiting")?);
                     model.end(sent, End::Failed("orphaned"));
@@ -115,7 +115,8 @@ impl<'a> Model<'a> {
 
     /// What waited for an exception that is there now.
     fn release(&mut self) {
-        let is_there = |sent: &&Sent| matches!(&sent.meaning, Meaning::Decide(d) if self.cases.contains_key(&d.exception));
+        let is_there =
+            |sent: &&Sent| matches!(&sent.meaning, Meaning::Decide(d) if self.cases.contains_key(&d.exception));
         let (early, waiting): (Vec<_>, Vec<_>) = self.parked.drain(..).partition(is_there);
         self.parked = waiting;
         for sent in early {
@@ -175,7 +176,11 @@ impl<'a> Model<'a> {
         }
         case.revision += 1;
         case.decisions.insert(decide.decision.clone(), sent.digest);
-        if decide.approve { case.approve(sent, decide) } else { case.deny(sent, decide) }
+        if decide.approve {
+            case.approve(sent, decide)
+        } else {
+            case.deny(sent, decide)
+        }
         case.remember(sent, kind, decide.reviewer, "applied ");
         if case.state.0 == "approved" {
             let ticket = case.submit.ticket.clone();

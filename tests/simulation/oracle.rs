@@ -183,7 +183,10 @@ fn text(value: &Value) -> String {
 }
 
 fn list(value: &Value, of: fn(&Value) -> &Value) -> String {
-    value.as_array().map(|items| items.iter().map(|item| text(of(item))).collect::<Vec<_>>().join(",")).unwrap_or_default()
+    value
+        .as_array()
+        .map(|items| items.iter().map(|item| text(of(item))).collect::<Vec<_>>().join(","))
+        .unwrap_or_default()
 }
 
 fn describe(event: &Value, data: &Value) -> Result<String, String> {
@@ -214,7 +217,12 @@ fn describe(event: &Value, data: &Value) -> Result<String, String> {
             field("votes_needed")
         ),
         "notification.reviewer.v1" => {
-            format!("tell {} {} level {}", text(&data["recipient"]["id"]), field("kind"), text(&data["recipient"]["level"]))
+            format!(
+                "tell {} {} level {}",
+                text(&data["recipient"]["id"]),
+                field("kind"),
+                text(&data["recipient"]["level"])
+            )
         }
         "notification.requester.v1" => {
             format!("tell {} {} {}", text(&data["recipient"]["id"]), field("kind"), field("status"))

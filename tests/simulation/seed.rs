@@ -53,7 +53,8 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>, told: bool) -> Result<Report, St
     // The worker's backoff draws its jitter from this thread's generator.
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(run(&Shared::new(seed, told), bug))
+    // The world begins inside: outside the runtime it would read the real time.
+    runtime.block_on(async { run(&Shared::new(seed, told), bug).await })
 }
 
 async fn run(shared: &Shared, bug: Option<Bug>) -> Result<Report, String> {
@@ -118,14 +119,8 @@ fn set_up(world: &mut World) -> Setting {
             world.poison.insert(key, poison);
         }
     }
-    let all = [
-        Fault::Kill,
-        Fault::Stop,
-        Fault::ConnectionLost,
-        Fault::DatabaseDown,
-        Fault::BrokerBlocked,
-        Fault::Unroutable,
-    ];
+    let all =
+        [Fault::Kill, Fault::Stop, Fault::ConnectionLost, Fault::DatabaseDown, Fault::BrokerBlocked, Fault::Unroutable];
     let faults = all.into_iter().filter(|_| rng.u8(..10) < 6).collect();
     let parking_ttl = Duration::from_secs([30, 60, 300][rng.usize(..3)]);
     Setting { instances: rng.u64(1..=4), parking_ttl, faults, reordered }

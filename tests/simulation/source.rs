@@ -82,7 +82,10 @@ impl SimSource {
         shared.with(|world| {
             world.note(&Step::Taken { instance: self.life.instance, tag: last, events: taken.len() });
             let deliveries = taken.iter().map(|(_, message)| delivery(world, *message)).collect();
-            Some(Batch { tag: Tag { generation: self.generation.load(Ordering::Relaxed), channel: 1, last }, deliveries })
+            Some(Batch {
+                tag: Tag { generation: self.generation.load(Ordering::Relaxed), channel: 1, last },
+                deliveries,
+            })
         })
     }
 
@@ -120,7 +123,8 @@ impl SimSource {
             for message in gone {
                 let sent = &world.sent[message.sent];
                 if !world.has_outcome(sent.key, sent.digest) {
-                    world.violate(format!("message {} was acknowledged before its outcome was committed", message.sent));
+                    world
+                        .violate(format!("message {} was acknowledged before its outcome was committed", message.sent));
                 }
             }
         });
