@@ -65,7 +65,9 @@ impl Broker {
     /// All connections of an instance are lost.
     pub(crate) fn close_of(&mut self, instance: u64) {
         let lost: Vec<_> = self.connections.iter().filter(|(_, c)| c.instance == instance).map(|(id, _)| *id).collect();
-        lost.into_iter().for_each(|connection| self.close(connection));
+        for connection in lost {
+            self.close(connection);
+        }
     }
 
     /// One connection is lost, whichever stands at this place.

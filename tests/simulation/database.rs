@@ -134,7 +134,7 @@ impl Database {
         let free_at = if changes.held { now + HOLD } else { now };
         let mut outgoing = claimed;
         for body in changes.outbox {
-            let id = self.bodies.len() as OutboxId + 1;
+            let id = self.next_row();
             self.bodies.insert(id, body.clone());
             self.outbox.insert(id, OutboxRow { body: body.clone(), free_at });
             if changes.held {
@@ -152,6 +152,11 @@ impl Database {
             expired: 0,
             outbox_full: self.outbox.len() >= self.outbox_max,
         })
+    }
+
+    /// The id of the next row of the outbox.
+    pub(crate) fn next_row(&self) -> OutboxId {
+        self.bodies.last_key_value().map_or(1, |(last, _)| last + 1)
     }
 
     /// Inbox, failures and parked events, and the log of them.

@@ -70,7 +70,7 @@ impl Slot {
         let (stop, stopping) = watch::channel(false);
         let generation = Arc::new(AtomicU64::new(0));
         let mut source: Box<dyn Source> =
-            Box::new(SimSource::new(self.shared.clone(), life.clone(), Arc::clone(&generation)));
+            Box::new(SimSource::new(self.shared.clone(), life.clone(), Arc::clone(&generation), stopping.clone()));
         let write_lock = match self.bug {
             Some(Bug::NoWriterLock) => Arc::new(Lock::new(())),
             _ => Arc::clone(&self.shared.write_lock),

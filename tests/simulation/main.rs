@@ -7,7 +7,12 @@
 //!
 //! `REPRIEVE_SEEDS` runs another number of seeds; `REPRIEVE_SEED` plays one of them and tells its steps.
 
-#![expect(clippy::indexing_slicing, reason = "a test may panic; places come from lengths that were looked at")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic: the seed that did is named and can be played again"
+)]
 
 mod broker;
 mod bugs;
@@ -88,7 +93,7 @@ fn seeds_end_with_balanced_books() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         let [one, two] = [(); 2].map(|()| play(seed, None, false).unwrap().trace);
         assert_eq!(one, two, "seed {seed}");
     }

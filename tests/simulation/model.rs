@@ -177,9 +177,9 @@ impl<'a> Model<'a> {
         case.revision += 1;
         case.decisions.insert(decide.decision.clone(), sent.digest);
         if decide.approve {
-            case.approve(sent, decide)
+            case.approve(sent, decide);
         } else {
-            case.deny(sent, decide)
+            case.deny(sent, decide);
         }
         case.remember(sent, kind, decide.reviewer, "applied ");
         if case.state.0 == "approved" {
@@ -281,16 +281,16 @@ impl Case {
         let votes = self.votes.iter().filter(|(_, at, _)| *at == level).count();
         let recorded = format!("vote {} level {level} until {date} {votes}/{}", decide.reviewer, self.quorum);
         if votes < self.quorum {
-            self.say(sent, recorded);
+            self.say(sent, &recorded);
         } else if self.begin() {
-            self.say(sent, recorded);
+            self.say(sent, &recorded);
             self.assign(sent, "level_ready");
         } else {
             let earliest = self.votes.iter().map(|(.., date)| *date).min();
             self.approved = earliest;
             self.turn_to(sent, ("approved", "in_force"), "approved", decide.reviewer);
             let by: Vec<_> = self.votes.iter().map(|(voter, ..)| *voter).collect();
-            self.say(sent, format!("defer {} until {} by {}", self.submit.ticket, earliest.unwrap(), by.join(",")));
+            self.say(sent, &format!("defer {} until {} by {}", self.submit.ticket, earliest.unwrap(), by.join(",")));
             self.tell_requester(sent, "decided");
         }
     }
@@ -304,24 +304,24 @@ impl Case {
 
     fn turn_to(&mut self, sent: &Sent, to: (&'static str, &'static str), cause: &str, actor: &str) {
         let from = std::mem::replace(&mut self.state, to);
-        self.say(sent, format!("status {}/{}>{}/{} {cause} {actor}", from.0, from.1, to.0, to.1));
+        self.say(sent, &format!("status {}/{}>{}/{} {cause} {actor}", from.0, from.1, to.0, to.1));
     }
 
     fn assign(&mut self, sent: &Sent, kind: &str) {
         let reviewers = self.reviewers.clone();
         let (level, quorum, unassigned) = (self.level, self.quorum, self.unassigned);
         let list = reviewers.join(",");
-        self.say(sent, format!("assigned level {level} to {list} quorum {quorum} unassigned {unassigned}"));
+        self.say(sent, &format!("assigned level {level} to {list} quorum {quorum} unassigned {unassigned}"));
         for reviewer in reviewers {
-            self.say(sent, format!("tell {reviewer} {kind} level {level}"));
+            self.say(sent, &format!("tell {reviewer} {kind} level {level}"));
         }
     }
 
     fn tell_requester(&mut self, sent: &Sent, kind: &str) {
-        self.say(sent, format!("tell {} {kind} {}", self.submit.requester, self.state.0));
+        self.say(sent, &format!("tell {} {kind} {}", self.submit.requester, self.state.0));
     }
 
-    fn say(&mut self, sent: &Sent, what: String) {
+    fn say(&mut self, sent: &Sent, what: &str) {
         let number = self.said.len() + 1;
         self.said.push(format!("{number:010} r{} because of {}: {what}", self.revision, sent.id));
     }

@@ -14,7 +14,7 @@ use super::traffic::Author;
 use super::world::{Counts, Poison, Rates, Shared, Step, World};
 
 /// Everything drains by itself within so long after the last fault (product description, section 5).
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+const DRAINED_WITHIN: Duration = Duration::from_mins(1);
 /// How often is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -122,7 +122,7 @@ fn set_up(world: &mut World) -> Setting {
     let all =
         [Fault::Kill, Fault::Stop, Fault::ConnectionLost, Fault::DatabaseDown, Fault::BrokerBlocked, Fault::Unroutable];
     let faults = all.into_iter().filter(|_| rng.u8(..10) < 6).collect();
-    let parking_ttl = Duration::from_secs([30, 60, 300][rng.usize(..3)]);
+    let parking_ttl = Duration::from_secs(if rng.u8(..20) == 0 { 300 } else { rng.u64(20..=60) });
     Setting { instances: rng.u64(1..=4), parking_ttl, faults, reordered }
 }
 

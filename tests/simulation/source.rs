@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reprieve::broker::{Batch, Delivery, Source, Tag};
 use reprieve::store::Outcome;
+use tokio::sync::watch;
 
 use super::broker::Queued;
 use super::world::{Life, Shared, Step, World};
@@ -27,13 +28,15 @@ pub(crate) struct SimSource {
     generation: Arc<AtomicU64>,
     buffer: VecDeque<(u64, Queued)>,
     stopped: bool,
+    /// The word to stop as the worker has it.
+    word: watch::Receiver<bool>,
     /// The last tag of the batch that is out, and its size.
     out: Option<(u64, usize)>,
 }
 
 impl SimSource {
     /// Not connected yet.
-    pub(crate) fn new(shared: Shared, life: Life, generation: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(shared: Shared, life: Life, generation: Arc<AtomicU64>, word: watch::Receiver<bool>) -> Self {
         let (prefetch, batch_max) = shared.with(|world| (world.rng.usize(1..=40), world.rng.usize(1..=20)));
         Self {
             shared,
@@ -44,6 +47,7 @@ impl SimSource {
             generation,
             buffer: VecDeque::new(),
             stopped: false,
+            word,
             out: None,
         }
     }
@@ -93,6 +97,9 @@ impl SimSource {
         let shared = self.shared.clone();
         loop {
             let changed = shared.changed.notified();
+            if *self.word.borrow() && !self.stopped {
+                shared.with(|world| world.violate("deliveries are wanted after the word to stop".to_owned()));
+            }
             self.refill();
             if let Some(batch) = self.batch(max) {
                 return Some(batch);

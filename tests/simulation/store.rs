@@ -133,12 +133,12 @@ fn apply(
     began: reprieve::domain::dates::Timestamp,
     answered: bool,
 ) -> Result<Committed, StoreError> {
-    let before = world.database.bodies.len();
+    let next_row = world.database.next_row();
     let step = Step::Committed {
         instance,
         answered,
         inbox: changes.inbox.iter().map(|row| row.key).collect(),
-        outbox: (before..before + changes.outbox.len()).map(|at| at as i64 + 1).collect(),
+        outbox: (next_row..).take(changes.outbox.len()).collect(),
         gone: changes.confirmed.len(),
         claimed: claimed.len(),
     };
@@ -150,7 +150,7 @@ fn apply(
     match world.database.commit(wanted, claimed, changes, began) {
         Ok(committed) => {
             let told = world.confirmed.entry(instance).or_default();
-            confirmed.iter().for_each(|id| drop(told.remove(id)));
+            told.retain(|id| !confirmed.contains(id));
             Ok(committed)
         }
         Err(broken) => {

@@ -111,7 +111,9 @@ impl<'a> Author<'a> {
         let mut stories: Vec<_> = (1..=tickets).map(|ticket| self.ticket(ticket)).collect();
         stories.push(self.strays());
         let mut all = Vec::new();
-        stories.iter_mut().for_each(|story| story.reverse());
+        for story in &mut stories {
+            story.reverse();
+        }
         while !stories.is_empty() {
             let at = self.rng.usize(..stories.len());
             match stories[at].pop() {
@@ -222,7 +224,10 @@ impl<'a> Author<'a> {
             let place = self.rng.usize(at..=all.len());
             match self.rng.u8(..100) {
                 0..4 => all.insert(place, self.again(&original)),
-                4..7 => all.extend(self.changed(&original)),
+                4..7 => {
+                    let changed = Self::changed(&original);
+                    all.extend(std::iter::repeat_n(changed, self.rng.usize(1..=2)).flatten());
+                }
                 7..15 => all.insert(place, original),
                 _ => {}
             }
@@ -246,7 +251,7 @@ impl<'a> Author<'a> {
     }
 
     /// Other content under the same event id.
-    fn changed(&mut self, original: &Sent) -> Option<Sent> {
+    fn changed(original: &Sent) -> Option<Sent> {
         let Meaning::Decide(decide) = original.meaning.clone() else { return None };
         let decide = Decide { date: Some(date("2200-03-07")), ..decide };
         Some(sent(&original.id, "exception.decision.v1", &decision(&decide), Meaning::Decide(decide)))

@@ -194,11 +194,13 @@ impl Shared {
         act(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits for a random time up to `most`.
+    /// Waits for a random time up to `most`; for less than the timer's grain not at all.
     pub(crate) async fn pause(&self, most: Duration) {
         let micros = u64::try_from(most.as_micros()).unwrap();
         let wait = self.with(|world| world.rng.u64(..=micros));
-        tokio::time::sleep(Duration::from_micros(wait)).await;
+        if wait >= 1_000 {
+            tokio::time::sleep(Duration::from_micros(wait)).await;
+        }
     }
 }
 
