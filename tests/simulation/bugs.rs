@@ -189,7 +189,9 @@ impl Source for BuggySource {
             let generation = self.generation.load(Ordering::Relaxed);
             return self.inner.settle(Tag { generation, ..tag }, outcomes).await;
         }
-        self.inner.settle(tag, outcomes).await;
+        let mut outcomes = outcomes.to_vec();
+        outcomes.extend(self.aside.iter().filter(|(of, _)| *of == tag).map(|_| Outcome::Applied));
+        self.inner.settle(tag, &outcomes).await;
     }
 
     async fn stop(&mut self) {

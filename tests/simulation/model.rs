@@ -218,7 +218,7 @@ impl Case {
             decisions: BTreeMap::new(),
         };
         case.begin();
-        case.say(sent, format!("status null/null>requested/none submitted {}", submit.requester));
+        case.say(sent, &format!("status null/null>requested/none submitted {}", submit.requester));
         if (submit.requested - submit.current).num_days() > EXTENSION_DAYS_MAX {
             let policy = format!("policy:{}", rule(submit.severity).0);
             case.turn_to(sent, ("denied", "none"), "max_extension", &policy);
