@@ -46,6 +46,7 @@ enum Fault {
     DatabaseDown,
     BrokerBlocked,
     Unroutable,
+    TermFarAhead,
 }
 
 /// Plays a seed to its end. The same seed, the same trace. `Err` is the first thing that was wrong.
@@ -119,8 +120,15 @@ fn set_up(world: &mut World) -> Setting {
             world.poison.insert(key, poison);
         }
     }
-    let all =
-        [Fault::Kill, Fault::Stop, Fault::ConnectionLost, Fault::DatabaseDown, Fault::BrokerBlocked, Fault::Unroutable];
+    let all = [
+        Fault::Kill,
+        Fault::Stop,
+        Fault::ConnectionLost,
+        Fault::DatabaseDown,
+        Fault::BrokerBlocked,
+        Fault::Unroutable,
+        Fault::TermFarAhead,
+    ];
     let faults = all.into_iter().filter(|_| rng.u8(..10) < 6).collect();
     let parking_ttl = Duration::from_secs(if rng.u8(..20) == 0 { 300 } else { rng.u64(20..=60) });
     Setting { instances: rng.u64(1..=4), parking_ttl, faults, reordered }
@@ -141,6 +149,11 @@ async fn traffic(shared: &Shared, reordered: u8) {
         shared.pause(gap).await;
     }
     shared.pause(Duration::from_secs(20)).await;
+    // Some outages are waited out, so that deliveries go back to the broker meanwhile; others end with the healing.
+    let rest = shared.with(|world| world.down_until.saturating_sub(world.elapsed()));
+    if shared.with(|world| world.rng.bool()) {
+        sleep(rest).await;
+    }
 }
 
 /// Strikes again and again, for ever.
@@ -158,7 +171,7 @@ fn strike(world: &mut World, faults: &[Fault], orders: &[mpsc::UnboundedSender<O
     let fault = faults[world.rng.usize(..faults.len())];
     let whom = world.rng.usize(..orders.len());
     let most = match fault {
-        Fault::Kill | Fault::Stop | Fault::ConnectionLost => 0,
+        Fault::Kill | Fault::Stop | Fault::ConnectionLost | Fault::TermFarAhead => 0,
         Fault::DatabaseDown if world.hit(10) => 120_000,
         Fault::DatabaseDown | Fault::Unroutable => 15_000,
         Fault::BrokerBlocked => 40_000,
@@ -172,15 +185,20 @@ fn strike(world: &mut World, faults: &[Fault], orders: &[mpsc::UnboundedSender<O
         Fault::DatabaseDown => "the database is down",
         Fault::BrokerBlocked => "the broker is blocked",
         Fault::Unroutable => "nothing finds a queue",
+        Fault::TermFarAhead => "a clock that is wrong holds a row",
     };
     world.note(&Step::Fault(name, lasts));
     match fault {
         Fault::Kill => orders[whom].send(Order::Kill).unwrap(),
         Fault::Stop => orders[whom].send(Order::Stop).unwrap(),
         Fault::ConnectionLost => world.broker.close_any(whom as u64),
-        Fault::DatabaseDown => world.down_until = until,
+        Fault::DatabaseDown => world.down_until = until.max(world.down_until),
         Fault::BrokerBlocked => world.blocked_until = until,
         Fault::Unroutable => world.unrouted_until = until,
+        Fault::TermFarAhead => {
+            let far = world.database_time() + chrono::Duration::days(365);
+            world.database.outbox.values_mut().take(1).for_each(|row| row.free_at = far);
+        }
     }
 }
 

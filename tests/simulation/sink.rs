@@ -85,6 +85,10 @@ impl World {
             Some(_) => self.violate(format!("row {} went out with other bytes than are committed", event.id)),
             None => self.violate(format!("row {} went out but is not committed", event.id)),
         }
+        let now = self.database_time();
+        if self.database.outbox.get(&event.id).is_some_and(|row| row.free_at <= now) {
+            self.violate(format!("row {} went out from an instance that no longer holds it", event.id));
+        }
         self.note(&Step::Published { instance, row: event.id });
         self.counts.published += 1;
         let copies = self.published.entry(event.id).or_default();

@@ -165,7 +165,11 @@ impl Source for SimSource {
         let life = self.life.clone();
         life.live(self.shared.pause(Duration::from_millis(2))).await;
         self.buffer.clear();
-        self.shared.with(|world| world.broker.close(self.connection));
+        self.shared.with(|world| {
+            world.broker.close(self.connection);
+            world.note(&Step::Released { instance: self.life.instance });
+            world.counts.releases += 1;
+        });
         self.shared.changed.notify_waiters();
     }
 }

@@ -46,6 +46,7 @@ pub(crate) enum Step {
     Committed { instance: u64, answered: bool, inbox: Vec<EventKey>, outbox: Vec<i64>, gone: usize, claimed: usize },
     Published { instance: u64, row: i64 },
     Unroutable { instance: u64, row: i64 },
+    Released { instance: u64 },
     Healed,
 }
 
@@ -54,6 +55,7 @@ pub(crate) enum Step {
 pub(crate) struct Counts {
     pub(crate) crashes: u64,
     pub(crate) stops: u64,
+    pub(crate) releases: u64,
     pub(crate) turns: u64,
     pub(crate) published: u64,
     pub(crate) copies: u64,
