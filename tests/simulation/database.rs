@@ -1,0 +1,246 @@
+//! The fake database: real domain values in ordered maps. What the schema's constraints say is asserted here, and a turn is
+//! applied whole or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use reprieve::broker::Outgoing;
+use reprieve::domain::dates::Timestamp;
+use reprieve::domain::exception::{Exception, Status};
+use reprieve::domain::history::{Entry, link};
+use reprieve::domain::ids::{Digest, ExceptionId, TicketId};
+use reprieve::domain::ticket::Ticket;
+use reprieve::store::{
+    Changes, Committed, EventKey, Failure, NewParked, OutboxId, Outcome, ParkedId, ParkedRow, Seen, Snapshot, Wanted,
+};
+
+/// How long a row stays with who wrote or claimed it.
+const HOLD: Duration = Duration::from_secs(15);
+/// A term further ahead than this is void: it was written by a clock that was wrong.
+const TERM_MAX: Duration = Duration::from_secs(30);
+/// How long a row that found no queue waits.
+const POSTPONED: Duration = Duration::from_secs(10);
+
+/// A row of the outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct OutboxRow {
+    pub(crate) body: String,
+    pub(crate) free_at: Timestamp,
+}
+
+/// What the database saw, in the order in which it saw it: what the oracle folds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Logged {
+    /// An event for the first time.
+    First(EventKey, Digest),
+    /// Another content of an event that was there.
+    Conflict(EventKey, Digest),
+    /// The end of waiting.
+    Orphaned(EventKey),
+}
+
+/// All tables.
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    pub(crate) exceptions: BTreeMap<ExceptionId, Exception>,
+    pub(crate) tickets: BTreeMap<TicketId, Ticket>,
+    pub(crate) history: BTreeMap<ExceptionId, Vec<Entry>>,
+    pub(crate) inbox: BTreeMap<EventKey, (Digest, Outcome)>,
+    pub(crate) outbox: BTreeMap<OutboxId, OutboxRow>,
+    pub(crate) parked: BTreeMap<ParkedId, NewParked>,
+    pub(crate) failures: BTreeMap<(EventKey, Digest), Failure>,
+    pub(crate) rule_sets: BTreeSet<String>,
+    /// Rows the outbox may hold.
+    pub(crate) outbox_max: usize,
+    /// Every row that was ever committed to the outbox.
+    pub(crate) bodies: BTreeMap<OutboxId, String>,
+    /// In the order of commits.
+    pub(crate) log: Vec<Logged>,
+    last_parked: ParkedId,
+}
+
+impl Database {
+    /// What a turn may look at, as the port documents it. `now` is when the transaction began.
+    pub(crate) fn snapshot(&self, wanted: &Wanted, now: Timestamp) -> Snapshot {
+        let tickets = self.wanted_tickets(wanted);
+        let live = |e: &Exception| (e.is_open() || e.is_enforced()) && tickets.contains(&e.ticket_id);
+        let exceptions: BTreeMap<_, _> = self
+            .exceptions
+            .iter()
+            .filter(|(id, exception)| wanted.exceptions.contains(*id) || live(exception))
+            .map(|(id, exception)| (id.clone(), exception.clone()))
+            .collect();
+        let missing = wanted.exceptions.iter().any(|id| !self.exceptions.contains_key(id));
+        Snapshot {
+            database_time: now,
+            seen: wanted.events.iter().filter_map(|(key, digests)| Some((*key, self.seen(*key, digests)?))).collect(),
+            exceptions,
+            tickets: tickets.into_iter().filter_map(|id| Some((id.clone(), self.tickets.get(&id)?.clone()))).collect(),
+            parked: self.parked(wanted, now),
+            parked_count: if missing { self.parked.len() as u64 } else { 0 },
+            claimed: self.claims(wanted.claims_max, now),
+        }
+    }
+
+    fn wanted_tickets(&self, wanted: &Wanted) -> BTreeSet<TicketId> {
+        let of_exceptions = wanted.exceptions.iter().filter_map(|id| self.exceptions.get(id));
+        wanted.tickets.iter().cloned().chain(of_exceptions.map(|exception| exception.ticket_id.clone())).collect()
+    }
+
+    fn seen(&self, key: EventKey, digests: &BTreeSet<Digest>) -> Option<Seen> {
+        let (digest, _) = *self.inbox.get(&key)?;
+        let recorded = |other: &&Digest| **other != digest && self.failures.contains_key(&(key, **other));
+        Some(Seen { digest, conflicts: digests.iter().filter(recorded).copied().collect() })
+    }
+
+    fn parked(&self, wanted: &Wanted, now: Timestamp) -> Vec<ParkedRow> {
+        let mut expired: Vec<_> = self.parked.iter().filter(|(_, event)| event.expires_at <= now).collect();
+        expired.sort_by_key(|(id, event)| (event.expires_at, **id));
+        let expired: BTreeSet<_> = expired.into_iter().take(wanted.expired_max).map(|(id, _)| *id).collect();
+        let rows = self
+            .parked
+            .iter()
+            .filter(|(id, event)| wanted.submitted.contains(&event.exception_id) || expired.contains(id));
+        rows.map(|(id, event)| ParkedRow { id: *id, event: event.clone() }).collect()
+    }
+
+    fn claims(&self, claims_max: usize, now: Timestamp) -> Vec<Outgoing> {
+        let free = self.outbox.iter().filter(|(_, row)| row.free_at <= now || row.free_at > now + TERM_MAX);
+        free.take(claims_max).map(|(id, row)| Outgoing { id: *id, body: row.body.clone() }).collect()
+    }
+
+    /// Commits a turn. `Err` says which constraint it breaks.
+    pub(crate) fn commit(
+        &mut self,
+        wanted: &Wanted,
+        claimed: Vec<Outgoing>,
+        changes: Changes,
+        now: Timestamp,
+    ) -> Result<Committed, String> {
+        self.write_events(&changes)?;
+        for exception in changes.exceptions {
+            self.write_exception(exception)?;
+        }
+        for entry in changes.history {
+            self.write_entry(entry)?;
+        }
+        self.tickets.extend(changes.tickets.into_iter().map(|ticket| (ticket.id.clone(), ticket)));
+        self.check_tickets()?;
+        self.rule_sets.extend(changes.rule_set.map(|row| row.hash));
+        let claims_full = wanted.claims_max > 0 && claimed.len() >= wanted.claims_max;
+        for claim in &claimed {
+            self.outbox.entry(claim.id).and_modify(|row| row.free_at = now + HOLD);
+        }
+        let free_at = if changes.held { now + HOLD } else { now };
+        let mut outgoing = claimed;
+        for body in changes.outbox {
+            let id = self.next_row();
+            self.bodies.insert(id, body.clone());
+            self.outbox.insert(id, OutboxRow { body: body.clone(), free_at });
+            if changes.held {
+                outgoing.push(Outgoing { id, body });
+            }
+        }
+        for id in &changes.unroutable {
+            self.outbox.entry(*id).and_modify(|row| row.free_at = now + POSTPONED);
+        }
+        self.outbox.retain(|id, _| !changes.confirmed.contains(id));
+        Ok(Committed {
+            outcomes: changes.outcomes,
+            outgoing,
+            claims_full,
+            expired: 0,
+            outbox_full: self.outbox.len() >= self.outbox_max,
+        })
+    }
+
+    /// The id of the next row of the outbox.
+    pub(crate) fn next_row(&self) -> OutboxId {
+        self.bodies.last_key_value().map_or(1, |(last, _)| last + 1)
+    }
+
+    /// Inbox, failures and parked events, and the log of them.
+    fn write_events(&mut self, changes: &Changes) -> Result<(), String> {
+        for row in &changes.inbox {
+            if self.inbox.insert(row.key, (row.digest, row.outcome)).is_some() {
+                return Err(format!("the event {} is in the inbox twice", row.key));
+            }
+            self.log.push(Logged::First(row.key, row.digest));
+        }
+        for (key, outcome) in &changes.ended {
+            match self.inbox.get_mut(key) {
+                Some(row) if row.1 == Outcome::Parked => row.1 = *outcome,
+                other => return Err(format!("the event {key} ended as {outcome:?} but was {other:?}")),
+            }
+            if *outcome == Outcome::Failed("orphaned") {
+                self.log.push(Logged::Orphaned(*key));
+            }
+        }
+        for failure in &changes.failures {
+            if self.inbox.get(&failure.event_key).is_none_or(|row| row.0 != failure.digest) {
+                self.log.push(Logged::Conflict(failure.event_key, failure.digest));
+            }
+            if self.failures.insert((failure.event_key, failure.digest), failure.clone()).is_some() {
+                return Err(format!("the event {} failed twice with one content", failure.event_key));
+            }
+        }
+        for id in &changes.unpark {
+            if self.parked.remove(id).is_none() {
+                return Err(format!("row {id} of the parked events is gone already"));
+            }
+        }
+        for event in &changes.park {
+            self.last_parked += 1;
+            self.parked.insert(self.last_parked, event.clone());
+        }
+        Ok(())
+    }
+
+    fn write_exception(&mut self, exception: Exception) -> Result<(), String> {
+        let id = exception.id.clone();
+        let approved = exception.status == Status::Approved;
+        if exception.votes.iter().any(|vote| vote.reviewer == exception.request.requester) {
+            return Err(format!("{id}: exceptions_no_self_approval"));
+        }
+        if approved != exception.approved_due_date.is_some() {
+            return Err(format!("{id}: exceptions_approved_has_date"));
+        }
+        if (exception.state().1 != reprieve::domain::exception::Enforcement::None) != approved {
+            return Err(format!("{id}: exceptions_enforced_means_approved"));
+        }
+        if let Some(before) = self.exceptions.get(&id) {
+            let reopened = !before.is_open() && before.status != exception.status;
+            if reopened || exception.revision < before.revision || exception.sequence < before.sequence {
+                return Err(format!("{id}: it goes back in time"));
+            }
+        }
+        self.exceptions.insert(id, exception);
+        Ok(())
+    }
+
+    fn write_entry(&mut self, entry: Entry) -> Result<(), String> {
+        let id = entry.exception_id.clone();
+        let entries = self.history.entry(id.clone()).or_default();
+        let before = entries.last().map_or([0; 32], |last| last.hash);
+        let hash = link(&before, id.as_str(), entry.number, &entry.happening.fields());
+        if entry.number as usize != entries.len() + 1 || entry.hash != hash {
+            return Err(format!("{id}: entry {} does not follow the {} before it", entry.number, entries.len()));
+        }
+        entries.push(entry);
+        Ok(())
+    }
+
+    /// `exceptions_one_open`, and that each exception has its ticket.
+    fn check_tickets(&self) -> Result<(), String> {
+        let mut open = BTreeSet::new();
+        for exception in self.exceptions.values() {
+            if !self.tickets.contains_key(&exception.ticket_id) {
+                return Err(format!("{}: its ticket is missing", exception.id));
+            }
+            if exception.is_open() && !open.insert(&exception.ticket_id) {
+                return Err(format!("{}: exceptions_one_open", exception.id));
+            }
+        }
+        Ok(())
+    }
+}

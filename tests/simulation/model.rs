@@ -1,0 +1,332 @@
+//! A second, independent idea of the lifecycle: it folds the events in the order in which the database first saw them, and
+//! says what has to come of each. It knows nothing of the crate's domain but dates and digests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use reprieve::domain::ids::Digest;
+use reprieve::store::EventKey;
+
+use super::database::Logged;
+use super::traffic::{Decide, Meaning, Sent, Submit};
+use super::world::Poison;
+
+const TRIAGE: &str = "lead@x.org";
+const EXTENSION_DAYS_MAX: i64 = 200;
+const JUST_PASSED: &str = "2100-01-01";
+
+/// The rules of the simulation, as a person would say them: name, and reviewers and quorum of each level.
+fn rule(severity: &str) -> (&'static str, &'static [(&'static [&'static str], usize)]) {
+    match severity {
+        "critical" => ("critical", &[(&["ada@x.org", "ben@x.org", "cyd@x.org"], 2), (&["dee@x.org"], 1)]),
+        "low" => ("nobody", &[(&[], 1)]),
+        _ => ("fallback", &[(&["fay@x.org", "ada@x.org"], 1)]),
+    }
+}
+
+/// What has to become of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Applied,
+    Refused(&'static str),
+    Failed(&'static str),
+    Parked,
+}
+
+/// One exception as it has to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) submit: Submit,
+    pub(crate) state: (&'static str, &'static str),
+    pub(crate) superseded: bool,
+    pub(crate) revision: u32,
+    pub(crate) approved: Option<NaiveDate>,
+    pub(crate) level: usize,
+    pub(crate) votes: Vec<(&'static str, usize, NaiveDate)>,
+    /// What it has to have said, in order.
+    pub(crate) said: Vec<String>,
+    /// What its history has to hold, in order.
+    pub(crate) history: Vec<String>,
+    digest: Digest,
+    reviewers: Vec<&'static str>,
+    quorum: usize,
+    unassigned: bool,
+    decisions: BTreeMap<String, Digest>,
+}
+
+/// The fold.
+#[derive(Default)]
+pub(crate) struct Model<'a> {
+    pub(crate) cases: BTreeMap<String, Case>,
+    pub(crate) ends: BTreeMap<EventKey, End>,
+    /// Answers to what was refused or failed, with the number of each.
+    pub(crate) rejected: BTreeMap<String, u32>,
+    /// Contents that came under a known id.
+    pub(crate) conflicts: BTreeSet<(EventKey, Digest)>,
+    /// Which exceptions of a ticket were approved.
+    pub(crate) approved: BTreeMap<String, u32>,
+    parked: Vec<&'a Sent>,
+    poison: BTreeMap<EventKey, Poison>,
+}
+
+impl<'a> Model<'a> {
+    /// Folds the log. `Err` says what in it cannot be.
+    pub(crate) fn fold(
+        log: &[Logged],
+        sent: &BTreeMap<(EventKey, Digest), &'a Sent>,
+        poison: &BTreeMap<EventKey, Poison>,
+    ) -> Result<Self, String> {
+        let mut model = Self { poison: poison.clone(), ..Self::default() };
+        for logged in log {
+            match *logged {
+                Logged::First(key, digest) => {
+                    let sent = sent.get(&(key, digest)).ok_or("an event that nobody sent is in the inbox")?;
+                    model.first(sent);
+                }
+                Logged::Conflict(key, digest) => {
+                    let sent = sent.get(&(key, digest)).ok_or("a failure that nobody sent")?;
+                    model.conflicts.insert((key, digest));
+                    model.reject(sent, "failed", "id_conflict");
+                }
+                Logged::Orphaned(key) => {
+                    let at = model.parked.iter().position(|sent| sent.key == key);
+                    let sent = model.parked.remove(at.ok_or("an event ended as orphaned but was not waiting")?);
+                    model.end(sent, End::Failed("orphaned"));
+                }
+            }
+        }
+        Ok(model)
+    }
+
+    fn first(&mut self, sent: &'a Sent) {
+        let end = match (self.poison.get(&sent.key), &sent.meaning) {
+            (_, Meaning::Broken(reason)) => End::Failed(reason),
+            (Some(Poison::Refused), _) => End::Failed("attempts_exhausted"),
+            (Some(Poison::Crash), _) => End::Failed("crash_loop"),
+            (None, Meaning::Submit(submit)) => self.submit(sent, submit),
+            (None, Meaning::Decide(decide)) => self.decide(sent, decide),
+        };
+        self.end(sent, end);
+        if end == End::Parked {
+            self.parked.push(sent);
+        }
+        self.release();
+    }
+
+    /// What waited for an exception that is there now.
+    fn release(&mut self) {
+        let is_there =
+            |sent: &&Sent| matches!(&sent.meaning, Meaning::Decide(d) if self.cases.contains_key(&d.exception));
+        let (early, waiting): (Vec<_>, Vec<_>) = self.parked.drain(..).partition(is_there);
+        self.parked = waiting;
+        for sent in early {
+            if let Meaning::Decide(decide) = &sent.meaning {
+                let end = self.decide(sent, decide);
+                self.end(sent, end);
+            }
+        }
+    }
+
+    fn end(&mut self, sent: &Sent, end: End) {
+        self.ends.insert(sent.key, end);
+        match end {
+            End::Refused(code) => self.reject(sent, "refused", code),
+            End::Failed(reason) => self.reject(sent, "failed", reason),
+            End::Applied | End::Parked => {}
+        }
+    }
+
+    fn reject(&mut self, sent: &Sent, kind: &str, code: &str) {
+        *self.rejected.entry(format!("{} {} {kind} {code}", sent.source, sent.id)).or_default() += 1;
+    }
+
+    fn submit(&mut self, sent: &Sent, submit: &Submit) -> End {
+        if let Some(case) = self.cases.get_mut(&submit.exception) {
+            if case.digest == sent.digest {
+                return End::Applied;
+            }
+            case.remember(sent, "submitted", submit.requester, "refused exception_exists");
+            return End::Refused("exception_exists");
+        }
+        let open = |case: &Case| case.submit.ticket == submit.ticket && case.state.0 == "requested";
+        let refusals = [
+            (submit.reason != "business_impact", "unknown_reason"),
+            (submit.requested <= submit.current, "date_not_after_current"),
+            (has_passed(submit.requested), "date_in_past"),
+            (self.cases.values().any(open), "open_request_exists"),
+            (!submit.justified, "field_required"),
+        ];
+        if let Some((_, code)) = refusals.into_iter().find(|(fails, _)| *fails) {
+            return End::Refused(code);
+        }
+        self.cases.insert(submit.exception.clone(), Case::submitted(sent, submit));
+        End::Applied
+    }
+
+    fn decide(&mut self, sent: &Sent, decide: &Decide) -> End {
+        let Some(case) = self.cases.get_mut(&decide.exception) else { return End::Parked };
+        match case.decisions.get(&decide.decision) {
+            Some(known) if *known == sent.digest => return End::Applied,
+            _ => {}
+        }
+        let kind = if decide.approve { "approve" } else { "deny" };
+        if let Some(code) = case.refusal(decide) {
+            case.remember(sent, kind, decide.reviewer, &format!("refused {code}"));
+            return End::Refused(code);
+        }
+        case.revision += 1;
+        case.decisions.insert(decide.decision.clone(), sent.digest);
+        if decide.approve {
+            case.approve(sent, decide);
+        } else {
+            case.deny(sent, decide);
+        }
+        case.remember(sent, kind, decide.reviewer, "applied ");
+        if case.state.0 == "approved" {
+            let ticket = case.submit.ticket.clone();
+            *self.approved.entry(ticket.clone()).or_default() += 1;
+            let older = |(id, case): &(&String, &mut Case)| {
+                **id != decide.exception && case.submit.ticket == ticket && case.state.1 == "in_force"
+            };
+            self.cases.iter_mut().filter(older).for_each(|(_, case)| case.supersede(sent, decide.reviewer));
+        }
+        End::Applied
+    }
+}
+
+/// Dates in the traffic lie in other centuries, so that no clock that is off can change what comes of them.
+fn has_passed(date: NaiveDate) -> bool {
+    date.to_string().as_str() < JUST_PASSED
+}
+
+impl Case {
+    fn submitted(sent: &Sent, submit: &Submit) -> Self {
+        let mut case = Self {
+            submit: submit.clone(),
+            state: ("requested", "none"),
+            superseded: false,
+            revision: 1,
+            approved: None,
+            level: 0,
+            votes: Vec::new(),
+            said: Vec::new(),
+            history: Vec::new(),
+            digest: sent.digest,
+            reviewers: Vec::new(),
+            quorum: 1,
+            unassigned: false,
+            decisions: BTreeMap::new(),
+        };
+        case.begin();
+        case.say(sent, &format!("status null/null>requested/none submitted {}", submit.requester));
+        if (submit.requested - submit.current).num_days() > EXTENSION_DAYS_MAX {
+            let policy = format!("policy:{}", rule(submit.severity).0);
+            case.turn_to(sent, ("denied", "none"), "max_extension", &policy);
+            case.tell_requester(sent, "decided");
+        } else {
+            case.assign(sent, if case.unassigned { "unassigned" } else { "assigned" });
+            case.tell_requester(sent, "received");
+        }
+        case.remember(sent, "submitted", submit.requester, "applied ");
+        case
+    }
+
+    /// Fills the next level; says whether there is one.
+    fn begin(&mut self) -> bool {
+        let Some((named, quorum)) = rule(self.submit.severity).1.get(self.level) else { return false };
+        let requester = self.submit.requester;
+        self.level += 1;
+        self.reviewers = named.iter().copied().filter(|user| *user != requester).collect();
+        self.quorum = *quorum;
+        self.unassigned = self.reviewers.len() < self.quorum;
+        if self.unassigned && requester != TRIAGE {
+            self.reviewers.push(TRIAGE);
+        }
+        true
+    }
+
+    fn refusal(&self, decide: &Decide) -> Option<&'static str> {
+        let levels = rule(self.submit.severity).1;
+        let reviewer = decide.reviewer;
+        let elsewhere = levels.iter().any(|(named, _)| named.contains(&reviewer))
+            || self.votes.iter().any(|(voter, ..)| *voter == reviewer);
+        let date = decide.date.unwrap_or(self.submit.requested);
+        let refusals = [
+            (self.decisions.contains_key(&decide.decision), "decision_exists"),
+            (self.state.0 != "requested", "already_final"),
+            (reviewer == self.submit.requester, "self_approval"),
+            (!self.reviewers.contains(&reviewer), if elsewhere { "wrong_level" } else { "not_assigned" }),
+            (!decide.approve && !decide.comment, "comment_required"),
+            (decide.approve && self.voted(reviewer), "already_voted"),
+            (decide.approve && date <= self.submit.current, "date_not_after_current"),
+            (decide.approve && has_passed(date), "date_in_past"),
+            (decide.approve && (date - self.submit.current).num_days() > EXTENSION_DAYS_MAX, "date_over_limit"),
+        ];
+        refusals.into_iter().find(|(fails, _)| *fails).map(|(_, code)| code)
+    }
+
+    fn voted(&self, reviewer: &str) -> bool {
+        self.votes.iter().any(|(voter, level, _)| *voter == reviewer && *level == self.level)
+    }
+
+    fn deny(&mut self, sent: &Sent, decide: &Decide) {
+        self.turn_to(sent, ("denied", "none"), "denied", decide.reviewer);
+        self.tell_requester(sent, "decided");
+    }
+
+    fn approve(&mut self, sent: &Sent, decide: &Decide) {
+        let date = decide.date.unwrap_or(self.submit.requested);
+        let level = self.level;
+        self.votes.push((decide.reviewer, level, date));
+        let votes = self.votes.iter().filter(|(_, at, _)| *at == level).count();
+        let recorded = format!("vote {} level {level} until {date} {votes}/{}", decide.reviewer, self.quorum);
+        if votes < self.quorum {
+            self.say(sent, &recorded);
+        } else if self.begin() {
+            self.say(sent, &recorded);
+            self.assign(sent, "level_ready");
+        } else {
+            let earliest = self.votes.iter().map(|(.., date)| *date).min();
+            self.approved = earliest;
+            self.turn_to(sent, ("approved", "in_force"), "approved", decide.reviewer);
+            let by: Vec<_> = self.votes.iter().map(|(voter, ..)| *voter).collect();
+            self.say(sent, &format!("defer {} until {} by {}", self.submit.ticket, earliest.unwrap(), by.join(",")));
+            self.tell_requester(sent, "decided");
+        }
+    }
+
+    fn supersede(&mut self, sent: &Sent, actor: &str) {
+        self.revision += 1;
+        self.superseded = true;
+        self.turn_to(sent, ("approved", "ended"), "superseded", actor);
+        self.remember(sent, "superseded", actor, "applied ");
+    }
+
+    fn turn_to(&mut self, sent: &Sent, to: (&'static str, &'static str), cause: &str, actor: &str) {
+        let from = std::mem::replace(&mut self.state, to);
+        self.say(sent, &format!("status {}/{}>{}/{} {cause} {actor}", from.0, from.1, to.0, to.1));
+    }
+
+    fn assign(&mut self, sent: &Sent, kind: &str) {
+        let reviewers = self.reviewers.clone();
+        let (level, quorum, unassigned) = (self.level, self.quorum, self.unassigned);
+        let list = reviewers.join(",");
+        self.say(sent, &format!("assigned level {level} to {list} quorum {quorum} unassigned {unassigned}"));
+        for reviewer in reviewers {
+            self.say(sent, &format!("tell {reviewer} {kind} level {level}"));
+        }
+    }
+
+    fn tell_requester(&mut self, sent: &Sent, kind: &str) {
+        self.say(sent, &format!("tell {} {kind} {}", self.submit.requester, self.state.0));
+    }
+
+    fn say(&mut self, sent: &Sent, what: &str) {
+        let number = self.said.len() + 1;
+        self.said.push(format!("{number:010} r{} because of {}: {what}", self.revision, sent.id));
+    }
+
+    fn remember(&mut self, sent: &Sent, kind: &str, actor: &str, outcome: &str) {
+        self.history.push(format!("r{} {} {kind} by {actor}: {outcome}", self.revision, sent.id));
+    }
+}
