@@ -6,7 +6,12 @@
 //!
 //! `REPRIEVE_BENCH_EVENTS` (default 10000) and `REPRIEVE_BENCH_ROUNDS` (default 3) change the amount.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on says why by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark that cannot go on says why by panicking"
+)]
 
 mod peer;
 #[path = "../../tests/e2e"]
