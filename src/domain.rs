@@ -1,6 +1,7 @@
 //! The business itself, pure: no async, no I/O, no clock, no randomness, and nothing of the wire. Time is an argument.
 //! Start with [`lifecycle`]: the whole table of transitions.
 
+pub mod actor;
 pub mod command;
 pub mod dates;
 pub mod emission;

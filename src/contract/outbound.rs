@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::digest::event_key;
 use super::inbound::Inbound;
+use crate::domain::actor::Actor;
 use crate::domain::dates::Timestamp;
 use crate::domain::emission::{Emission, RequesterNotice, ReviewerNotice};
-use crate::domain::exception::{Actor, Cause, Enforcement, Exception, Status};
+use crate::domain::exception::{Cause, Enforcement, Exception, Status};
 
 mod data;
 

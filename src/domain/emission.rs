@@ -3,7 +3,8 @@
 
 use chrono::NaiveDate;
 
-use super::exception::{Actor, Cause, Enforcement, Status};
+use super::actor::Actor;
+use super::exception::{Cause, Enforcement, Status};
 use super::ids::UserId;
 
 /// One outgoing event about an exception.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::dates::Timestamp;
 use super::history::Chain;
 use super::ids::{DecisionId, Digest, ExceptionId, TicketId, UserId};
-use super::rules::{Explanation, LevelPlan};
+use super::rules::{Assignment, Level};
 
 /// The decision. `Requested` and `UnderReview` are *open*; the others are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,48 +73,6 @@ pub enum Cause {
     Superseded,
 }
 
-/// Who did it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Actor {
-    /// The person's id, or what stands in for one.
-    pub id: String,
-    /// What kind of actor the id names.
-    pub kind: ActorKind,
-}
-
-/// What kind of actor an id names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorKind {
-    /// A person.
-    User,
-    /// A rule.
-    Policy,
-    /// The clock.
-    Timer,
-    /// The ticketing system.
-    TicketSystem,
-}
-
-impl ActorKind {
-    /// As stored and published.
-    pub fn word(self) -> &'static str {
-        match self {
-            ActorKind::User => "user",
-            ActorKind::Policy => "policy",
-            ActorKind::Timer => "timer",
-            ActorKind::TicketSystem => "ticket_system",
-        }
-    }
-}
-
-impl Actor {
-    /// A person.
-    pub fn user(id: &UserId) -> Self {
-        Self { id: id.to_string(), kind: ActorKind::User }
-    }
-}
-
 /// What the submission said, as far as later decisions and events need it; the whole of it is in the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -138,38 +96,6 @@ pub struct Request {
     pub previous_exception_id: Option<ExceptionId>,
     /// Ties requests together that were made in one go.
     pub batch_id: Option<String>,
-}
-
-/// The rule that was found at submission, and all that it said: later changes of the file move nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Assignment {
-    /// The name of the rule that matched.
-    pub rule: String,
-    /// The file's `version`.
-    pub rules_version: String,
-    /// SHA-256 of the file, in hex.
-    pub rules_hash: String,
-    /// The levels, groups expanded.
-    pub levels: Vec<LevelPlan>,
-    /// Who reviews what nobody could be assigned to.
-    pub triage: Vec<UserId>,
-    /// The longest extension, in days.
-    pub max_extension_days: i64,
-    /// How it was found.
-    pub explanation: Explanation,
-}
-
-/// The level under review. Its quorum is a number from the moment it begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Level {
-    /// Counts from 1.
-    pub number: u32,
-    /// Who may act, in the order of the rule.
-    pub reviewers: Vec<UserId>,
-    /// How many approvals complete it; never 0.
-    pub quorum: u32,
-    /// Whether too few reviewers were left, so that triage was added.
-    pub unassigned: bool,
 }
 
 /// One counted approval.

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::actor::Actor;
 use super::dates::Timestamp;
-use super::exception::Actor;
 use super::ids::ExceptionId;
 
 /// A SHA-256.
@@ -132,7 +132,7 @@ impl Happening {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exception::ActorKind;
+    use super::super::actor::ActorKind;
     use super::*;
 
     fn happening(body: &str) -> Happening {

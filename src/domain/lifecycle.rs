@@ -3,14 +3,16 @@
 
 use chrono::NaiveDate;
 
+use super::actor::{Actor, ActorKind};
 use super::command::{Decision, Submission, Verdict};
 use super::dates::{Timestamp, day};
 use super::emission::{Emission, RequesterNotice, ReviewerNotice};
-use super::exception::{Actor, ActorKind, Assignment, Cause, EndedReason, Enforcement, Exception, Level, Status, Vote};
+use super::exception::{Cause, EndedReason, Enforcement, Exception, Status, Vote};
 use super::history::Chain;
 use super::ids::Digest;
 use super::json::Json;
 use super::refusal::Refusal;
+use super::rules::{Assignment, Level};
 use super::rules::{Derived, Facts, Rule, RuleSet};
 use super::ticket::Ticket;
 

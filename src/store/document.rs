@@ -9,9 +9,10 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::dates::Timestamp;
-use crate::domain::exception::{Assignment, Cause, EndedReason, Enforcement, Exception, Level, Request, Status, Vote};
+use crate::domain::exception::{Cause, EndedReason, Enforcement, Exception, Request, Status, Vote};
 use crate::domain::history::Chain;
 use crate::domain::ids::{DecisionId, Digest, ExceptionId, TicketId};
+use crate::domain::rules::{Assignment, Level};
 
 /// The version this program writes, and the newest it can read. Optional fields may be added within it.
 const VERSION: u32 = 1;

@@ -5,7 +5,8 @@ use chrono::NaiveDate;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::exception::{Actor, Cause, EndedReason, Enforcement, Status};
+use crate::domain::actor::Actor;
+use crate::domain::exception::{Cause, EndedReason, Enforcement, Status};
 use crate::domain::ids::UserId;
 use crate::domain::rules::Explanation;
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::domain::actor::Actor;
 use crate::domain::dates::{parse_date, parse_time};
-use crate::domain::exception::{Actor, Assignment, Level, Request};
+use crate::domain::exception::Request;
 use crate::domain::history::{Chain, Entry, EventRef, Happening};
 use crate::domain::ids::Digest;
+use crate::domain::rules::{Assignment, Level};
 use crate::domain::rules::{LevelPlan, Quorum};
 
 /// The submitted data, with odd spacing and a number that is no float.

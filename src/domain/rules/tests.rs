@@ -1,3 +1,4 @@
+use super::assignment::EXPLANATION_BYTES_MAX;
 use super::*;
 use crate::domain::json::Json;
 

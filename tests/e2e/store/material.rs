@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use reprieve::broker::Properties;
-use reprieve::domain::exception::{
-    Actor, ActorKind, Assignment, Cause, Enforcement, Exception, Level, Request, Status,
-};
+use reprieve::domain::actor::{Actor, ActorKind};
+use reprieve::domain::exception::{Cause, Enforcement, Exception, Request, Status};
 use reprieve::domain::history::{Chain, EventRef, Happening, Verdict};
 use reprieve::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 use reprieve::domain::rules::Explanation;
+use reprieve::domain::rules::{Assignment, Level};
 use reprieve::domain::ticket::Ticket;
 use reprieve::health::Light;
 use reprieve::store::postgres::{PostgresStore, migrate};
