@@ -121,9 +121,9 @@ fn sql_lives_only_in_the_store() {
 #[test]
 fn nothing_begins_a_transaction_but_the_turn() {
     for (file, text) in sources() {
-        let begins =
-            |line: &str| line.contains("pool.begin(") || line.contains(".begin().await") || line.contains("\"BEGIN");
-        let begun = code(&text).find(|(_, line)| begins(line) && file != "store/postgres.rs");
+        let begins = |line: &str| line.contains("pool.begin(") || line.contains(".begin().await");
+        let says = |line: &str| line.contains("\"BEGIN") && !file.starts_with("store/");
+        let begun = code(&text).find(|(_, line)| begins(line) || says(line));
         assert!(begun.is_none(), "{file}:{} begins a transaction", begun.unwrap().0);
     }
 }
