@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub parked: Vec<ParkedRow>,
     /// How many events are parked; counted only if a wanted exception is missing that is not being submitted, else 0.
     pub parked_count: u64,
+    /// How many of them wait for each of these missing exceptions.
+    pub parked_for: BTreeMap<ExceptionId, u64>,
     /// Claimed rows of the outbox.
     pub claimed: Vec<Outgoing>,
 }

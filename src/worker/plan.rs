@@ -24,6 +24,9 @@ use crate::store::{
     Changes, EventKey, Failure, InboxRow, NewParked, OutboxId, Outcome, ParkedRow, RuleSetRow, Seen, Snapshot,
 };
 
+/// Most events that wait for one submission: all of them are applied in its turn, which has a deadline.
+const PARKED_FOR_ONE_MAX: u64 = 1_000;
+
 /// What a turn knows beside its inputs and the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
@@ -78,6 +81,7 @@ struct Planner<'a> {
     /// In the order of arrival; taken out when they are applied.
     parked: BTreeMap<i64, ParkedRow>,
     parked_count: u64,
+    parked_for: BTreeMap<ExceptionId, u64>,
     changes: Changes,
 }
 
@@ -105,6 +109,7 @@ impl<'a> Planner<'a> {
             changed_tickets: BTreeSet::new(),
             parked: snapshot.parked.into_iter().map(|row| (row.id, row)).collect(),
             parked_count: snapshot.parked_count,
+            parked_for: snapshot.parked_for,
             changes: Changes::default(),
         }
     }
@@ -301,10 +306,12 @@ impl<'a> Planner<'a> {
     }
 
     fn park(&mut self, inbound: &Inbound, exception_id: &ExceptionId, properties: &Properties, body: &[u8]) -> Outcome {
-        if self.parked_count >= self.terms.parking_max {
-            let message = "its exception is not there, and as many events as parking.max allows wait already";
+        let waiting = self.parked_for.entry(exception_id.clone()).or_default();
+        if self.parked_count >= self.terms.parking_max || *waiting >= PARKED_FOR_ONE_MAX {
+            let message = "its exception is not there, and as many events as may wait for it, or at all, wait already";
             return self.fail(inbound, Reason::Orphaned, message, properties, body);
         }
+        *waiting += 1;
         self.parked_count += 1;
         self.changes.park.push(NewParked {
             exception_id: exception_id.clone(),
@@ -365,3 +372,6 @@ impl<'a> Planner<'a> {
         self.changes
     }
 }
+
+#[cfg(test)]
+mod tests;

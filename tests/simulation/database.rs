@@ -70,14 +70,17 @@ impl Database {
             .filter(|(id, exception)| wanted.exceptions.contains(*id) || live(exception))
             .map(|(id, exception)| (id.clone(), exception.clone()))
             .collect();
-        let missing = wanted.exceptions.iter().any(|id| !self.exceptions.contains_key(id));
+        let missing = |id: &&ExceptionId| !self.exceptions.contains_key(*id) && !wanted.submitted.contains(*id);
+        let missing: Vec<&ExceptionId> = wanted.exceptions.iter().filter(missing).collect();
+        let waiting = |id: &ExceptionId| self.parked.values().filter(|event| event.exception_id == *id).count() as u64;
         Snapshot {
             database_time: now,
             seen: wanted.events.iter().filter_map(|(key, digests)| Some((*key, self.seen(*key, digests)?))).collect(),
             exceptions,
             tickets: tickets.into_iter().filter_map(|id| Some((id.clone(), self.tickets.get(&id)?.clone()))).collect(),
             parked: self.parked(wanted, now),
-            parked_count: if missing { self.parked.len() as u64 } else { 0 },
+            parked_count: if missing.is_empty() { 0 } else { self.parked.len() as u64 },
+            parked_for: missing.iter().map(|id| ((*id).clone(), waiting(id))).collect(),
             claimed: self.claims(wanted.claims_max, now),
         }
     }

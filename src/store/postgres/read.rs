@@ -53,6 +53,9 @@ FROM parked WHERE expires_at <= now() ORDER BY expires_at, id LIMIT $1::bigint";
 
 const PARKED_COUNT: &str = "SELECT count(*) FROM parked";
 
+const PARKED_FOR: &str = "\
+SELECT exception_id, count(*) FROM parked WHERE exception_id = ANY($1::text[]) GROUP BY exception_id";
+
 /// A term further ahead than any that is given was written by a clock that has jumped. The rows are an array, not a join:
 /// how many they will be is not known when the plan is made.
 const CLAIM: &str = "\
@@ -64,7 +67,7 @@ RETURNING id, body";
 
 /// Every statement of this file that is prepared.
 pub(super) const STATEMENTS: &[&str] =
-    &[SEEN, CONFLICTS, EXCEPTIONS, TICKETS, LIVE, EXCEPTIONS_BY_KEY, PARKED, EXPIRED, PARKED_COUNT, CLAIM];
+    &[SEEN, CONFLICTS, EXCEPTIONS, TICKETS, LIVE, EXCEPTIONS_BY_KEY, PARKED, EXPIRED, PARKED_COUNT, PARKED_FOR, CLAIM];
 
 /// What was read, and what the second half needs of it.
 pub(super) struct Loaded {
@@ -181,9 +184,15 @@ async fn read_parked(connection: &mut PgConnection, wanted: &Wanted, loaded: &mu
     snapshot.parked = rows.into_values().map(parked).collect::<Result<_, _>>()?;
     // A submission is missing by nature; what may park is anything else that names nothing.
     let missing = |id: &&ExceptionId| !snapshot.exceptions.contains_key(id) && !wanted.submitted.contains(id);
-    if wanted.exceptions.iter().any(|id| missing(&id)) {
-        let count: i64 = query_scalar(PARKED_COUNT).fetch_one(connection).await?;
+    let missing: Vec<&str> = wanted.exceptions.iter().filter(missing).map(ExceptionId::as_str).collect();
+    if !missing.is_empty() {
+        let count: i64 = query_scalar(PARKED_COUNT).fetch_one(&mut *connection).await?;
         snapshot.parked_count = u64::try_from(count).unwrap_or(0);
+        let counts: Vec<(String, i64)> = query_as(PARKED_FOR).bind(missing).fetch_all(connection).await?;
+        for (id, count) in counts {
+            let id = ExceptionId::parse(&id).map_err(|error| Fault::unreadable("parked event", &id, &error))?;
+            snapshot.parked_for.insert(id, u64::try_from(count).unwrap_or(0));
+        }
     }
     Ok(())
 }

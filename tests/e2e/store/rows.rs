@@ -26,7 +26,7 @@ pub(crate) async fn what_a_turn_writes_the_next_one_reads(url: &str) {
 
     let wanted = Wanted {
         events: BTreeMap::from([(key("EX-1"), BTreeSet::from([digest(7), digest(8)])), (key("none"), BTreeSet::new())]),
-        exceptions: BTreeSet::from([id("EX-1"), id("EX-9")]),
+        exceptions: BTreeSet::from([id("EX-1"), id("EX-3"), id("EX-9")]),
         tickets: BTreeSet::from([ticket_id("EX-2")]),
         ..Wanted::default()
     };
@@ -124,7 +124,7 @@ pub(crate) async fn parked_events_come_in_the_order_they_were_parked(url: &str) 
     write(&mut store, &park).await;
 
     let wanted = Wanted {
-        exceptions: BTreeSet::from([id("EX-1"), id("EX-9")]),
+        exceptions: BTreeSet::from([id("EX-1"), id("EX-3"), id("EX-9")]),
         submitted: BTreeSet::from([id("EX-1")]),
         expired_max: 10,
         ..Wanted::default()
@@ -132,7 +132,8 @@ pub(crate) async fn parked_events_come_in_the_order_they_were_parked(url: &str) 
     let snapshot = read(&mut store, &wanted).await;
     let bodies: Vec<&[u8]> = snapshot.parked.iter().map(|row| row.event.body.as_slice()).collect();
     assert_eq!(bodies, [b"b", b"c", b"d"]);
-    assert_eq!(snapshot.parked_count, 4, "counted for EX-9, which nobody submits");
+    assert_eq!(snapshot.parked_count, 4, "counted for what nobody submits");
+    assert_eq!(snapshot.parked_for, BTreeMap::from([(id("EX-3"), 1)]));
     assert_eq!(
         snapshot.parked.iter().map(|row| &row.event).collect::<Vec<_>>(),
         events[1..].iter().collect::<Vec<_>>()

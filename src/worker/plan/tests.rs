@@ -1,0 +1,195 @@
+//! For one order of first arrivals nothing else matters: added duplicates, redeliveries and other batch boundaries change no
+//! state and no output byte.
+
+use proptest::prelude::*;
+
+use super::super::input::wanted;
+use super::*;
+use crate::broker::Delivery;
+use crate::domain::dates::parse_time;
+use crate::domain::history::Entry;
+
+const RULES: &str = r#"
+apiVersion: reprieve/v1
+version: "1"
+settings: { triage: [lead@example.com], reasons: [other] }
+rules:
+  - name: two-levels
+    match: { ticket.severity: high }
+    levels:
+      - { reviewers: { users: [alice@example.com, zoe@example.com] } }
+      - { reviewers: { users: [bob@example.com, chen@example.com] }, quorum: 2 }
+fallback: { levels: [{ reviewers: { users: [alice@example.com] } }] }
+"#;
+
+/// A database as plain as can be.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Memory {
+    inbox: BTreeMap<EventKey, (crate::domain::ids::Digest, Outcome)>,
+    exceptions: BTreeMap<ExceptionId, Exception>,
+    tickets: BTreeMap<TicketId, Ticket>,
+    history: Vec<Entry>,
+    outbox: Vec<String>,
+    parked: BTreeMap<i64, NewParked>,
+    failures: BTreeMap<uuid::Uuid, Failure>,
+    last_parked: i64,
+}
+
+fn now() -> Timestamp {
+    parse_time("2026-11-24T09:00:00Z").unwrap()
+}
+
+impl Memory {
+    fn snapshot(&self, inputs: &[Input]) -> Snapshot {
+        let wanted = wanted(inputs);
+        let conflicts =
+            |key: &EventKey| self.failures.values().filter(|f| f.event_key == *key).map(|f| f.digest).collect();
+        let seen = |key: &EventKey| Some((*key, Seen { digest: self.inbox.get(key)?.0, conflicts: conflicts(key) }));
+        let parked = self.parked.iter().filter(|(_, event)| wanted.submitted.contains(&event.exception_id));
+        Snapshot {
+            database_time: now(),
+            seen: wanted.events.keys().filter_map(seen).collect(),
+            exceptions: self.exceptions.clone(),
+            tickets: self.tickets.clone(),
+            parked: parked.map(|(id, event)| ParkedRow { id: *id, event: event.clone() }).collect(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn turn(&mut self, rules: &RuleSet, deliveries: &[Delivery]) {
+        let inputs: Vec<Input> = deliveries.iter().cloned().map(Input::read).collect();
+        let terms = Terms {
+            rules,
+            voice: Voice { source: "urn:reprieve", link: "", now: now() },
+            held: true,
+            parking_ttl: Duration::from_secs(60),
+            parking_max: 1_000,
+            store_rule_set: false,
+        };
+        let changes = plan(&inputs, &Settled::default(), &terms, self.snapshot(&inputs));
+        assert_eq!(changes.outcomes.len(), inputs.len());
+        for row in changes.inbox {
+            assert_eq!(self.inbox.insert(row.key, (row.digest, row.outcome)), None, "an event has one row");
+        }
+        for (key, outcome) in changes.ended {
+            self.inbox.get_mut(&key).expect("a parked event is in the inbox").1 = outcome;
+        }
+        self.exceptions.extend(changes.exceptions.into_iter().map(|e| (e.id.clone(), e)));
+        self.tickets.extend(changes.tickets.into_iter().map(|t| (t.id.clone(), t)));
+        self.history.extend(changes.history);
+        self.outbox.extend(changes.outbox);
+        for id in changes.unpark {
+            assert!(self.parked.remove(&id).is_some());
+        }
+        for event in changes.park {
+            self.last_parked += 1;
+            self.parked.insert(self.last_parked, event);
+        }
+        self.failures.extend(changes.failures.into_iter().map(|f| (f.id, f)));
+    }
+
+    /// What counts: an id of a parked row does not.
+    fn comparable(mut self) -> (Self, Vec<NewParked>) {
+        self.last_parked = 0;
+        (self.clone(), std::mem::take(&mut self.parked).into_values().collect())
+    }
+}
+
+fn delivery(event_type: &str, id: &str, data: &serde_json::Value) -> Delivery {
+    let envelope =
+        serde_json::json!({ "specversion": "1.0", "id": id, "source": "t", "type": event_type, "data": data });
+    let properties = Properties { content_type: Some("application/cloudevents+json".into()), ..Properties::default() };
+    Delivery { properties, body: envelope.to_string().into_bytes(), earlier_deliveries: 0 }
+}
+
+/// Few ids, so that events meet: repeats under new ids, conflicts, early and late decisions, second requests for a ticket.
+fn event() -> impl Strategy<Value = Delivery> {
+    let submission = (0..30u32, 0..4u32, 0..3u32, 0..4u32).prop_map(|(id, exception, ticket, kind)| {
+        let data = serde_json::json!({
+            "exception_id": format!("EX-{exception}"),
+            "ticket": {
+                "id": format!("SEC-{ticket}"), "title": "t", "severity": if kind % 2 == 0 { "high" } else { "low" },
+                "current_due_date": "2026-12-05",
+            },
+            "requester": { "id": "zoe@example.com" },
+            "reason": if kind == 3 { "whim" } else { "other" }, "requested_due_date": "2027-01-31",
+        });
+        delivery("exception.submitted.v1", &format!("s-{id}"), &data)
+    });
+    let who = prop::sample::select(vec!["alice", "bob", "chen", "zoe", "lead"]);
+    let decision =
+        (0..40u32, 0..4u32, who, any::<bool>(), 0..20u32).prop_map(|(id, exception, who, approve, number)| {
+            let data = serde_json::json!({
+                "decision_id": format!("D-{number}"), "exception_id": format!("EX-{exception}"),
+                "decision": if approve || number % 3 > 0 { "approve" } else { "deny" },
+                "reviewer": { "id": format!("{who}@example.com") }, "comment": "c",
+            });
+            delivery("exception.decision.v1", &format!("d-{id}"), &data)
+        });
+    let broken = (0..3u32).prop_map(|id| delivery("x.v1", &format!("b-{id}"), &serde_json::Value::Null));
+    prop_oneof![4 => submission, 8 => decision, 1 => broken]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn only_the_order_of_first_arrivals_matters(
+        events in prop::collection::vec(event(), 1..60),
+        again in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..40),
+        cuts in prop::collection::vec(1..12usize, 1..80),
+    ) {
+        let rules = RuleSet::parse(RULES).unwrap();
+        let mut one_by_one = Memory::default();
+        for event in &events {
+            one_by_one.turn(&rules, std::slice::from_ref(event));
+        }
+        let mut disturbed = events.clone();
+        for (which, place) in again {
+            // A copy anywhere after its first arrival.
+            let event = events[which.index(events.len())].clone();
+            let first = disturbed.iter().position(|other| other.body == event.body).unwrap();
+            disturbed.insert(first + 1 + place.index(disturbed.len() - first), event);
+        }
+        let mut batched = Memory::default();
+        let mut rest = disturbed.as_slice();
+        for cut in cuts.into_iter().cycle() {
+            let (batch, later) = rest.split_at(cut.min(rest.len()));
+            batched.turn(&rules, batch);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let ((one, parked_one), (two, parked_two)) = (one_by_one.comparable(), batched.comparable());
+        prop_assert_eq!(parked_one, parked_two);
+        prop_assert_eq!(&one.outbox, &two.outbox);
+        prop_assert_eq!(Memory { parked: BTreeMap::new(), ..one }, Memory { parked: BTreeMap::new(), ..two });
+    }
+}
+
+#[test]
+fn only_so_many_wait_for_one_submission() {
+    let rules = RuleSet::parse(RULES).unwrap();
+    let early = |number: u64| {
+        let data = serde_json::json!({
+            "decision_id": format!("D-{number}"), "exception_id": "EX-1", "decision": "approve", "reviewer": { "id": "alice@example.com" },
+        });
+        delivery("exception.decision.v1", &format!("d-{number}"), &data)
+    };
+    let events: Vec<_> = (0..PARKED_FOR_ONE_MAX + 5).map(early).collect();
+    let inputs: Vec<Input> = events.iter().cloned().map(Input::read).collect();
+    let terms = Terms {
+        rules: &rules,
+        voice: Voice { source: "urn:reprieve", link: "", now: now() },
+        held: true,
+        parking_ttl: Duration::from_secs(60),
+        parking_max: 100_000,
+        store_rule_set: false,
+    };
+    let mut snapshot = Memory::default().snapshot(&inputs);
+    snapshot.parked_for = BTreeMap::from([(ExceptionId::parse("EX-1").unwrap(), 3)]);
+    snapshot.parked_count = 3;
+    let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
+    assert_eq!((changes.park.len(), changes.failures.len()), (997, 8));
+}
