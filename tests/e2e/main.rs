@@ -13,6 +13,7 @@ mod books;
 mod contract;
 mod crashes;
 mod harness;
+mod readme;
 mod stops;
 mod store;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
@@ -53,6 +54,10 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+        readme::the_second_command_shows_three_requests,
+        readme::links_lead_somewhere,
+        readme::the_guides_examples_are_read,
+        readme::the_guide_lists_every_setting,
         stops::sigterm_under_load_drains_and_exits_0,
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,

@@ -1,0 +1,60 @@
+//! What the README promises a newcomer, word for word.
+
+use std::path::Path;
+use std::process::Stdio;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// `./scripts/up` shows a request that two levels approved, one that was denied, and one whose decision came first.
+pub(crate) async fn the_second_command_shows_three_requests() {
+    let mut command = tokio::process::Command::new("bash");
+    command.args(["scripts/up", "--once"]).current_dir(ROOT).env("REPRIEVE_BIN", env!("CARGO_BIN_EXE_reprieve"));
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    for (id, state) in [
+        ("EX-2026-0001", "approved, enforcement in_force"),
+        ("EX-2026-0002", "denied"),
+        ("EX-2026-0003", "approved, enforcement in_force"),
+    ] {
+        assert!(said.contains(&format!("{id}  {state}")), "{id} is not {state}: {said}");
+    }
+}
+
+/// Every file and folder that the documents link to is there.
+pub(crate) async fn links_lead_somewhere() {
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/integration.md", "docs/operations.md"] {
+        let path = Path::new(ROOT).join(document);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.starts_with("http") && !target.starts_with('#')) {
+            assert!(path.parent().unwrap().join(target).exists(), "{document} links to {target}");
+        }
+    }
+}
+
+/// The fields and types of the integration guide's examples are accepted as they stand there.
+pub(crate) async fn the_guides_examples_are_read() {
+    let text = std::fs::read_to_string(Path::new(ROOT).join("docs/integration.md")).unwrap();
+    let mut found = 0;
+    for example in text.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
+        let message = reprieve::contract::inbound::Message {
+            content_type: Some("application/cloudevents+json"),
+            content_encoding: None,
+            headers: &std::collections::BTreeMap::new(),
+            body: example.as_bytes(),
+        };
+        let inbound = reprieve::contract::inbound::decode(&message);
+        assert!(inbound.content.is_ok(), "{example}: {:?}", inbound.content.err());
+        found += 1;
+    }
+    assert_eq!(found, 2);
+}
+
+/// Every setting of the operations guide exists, and every setting that exists is in the guide.
+pub(crate) async fn the_guide_lists_every_setting() {
+    let text = std::fs::read_to_string(Path::new(ROOT).join("docs/operations.md")).unwrap();
+    for key in reprieve::config::keys::KEYS {
+        assert!(text.contains(key.name) || key.name == "clock.offset", "docs/operations.md does not name {}", key.name);
+    }
+}
