@@ -7,12 +7,18 @@ use crate::domain::rules::RuleSet;
 
 /// The broker.
 pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
-    Ok(rabbitmq::Settings {
-        uri: config.amqp_url()?.expose().to_owned(),
+    let uri = config.amqp_url()?.expose().to_owned();
+    Ok(rabbitmq::Settings { uri, ..rabbit_names(config) })
+}
+
+/// The broker, for what only needs to know what things are called there.
+pub(super) fn rabbit_names(config: &Config) -> rabbitmq::Settings {
+    rabbitmq::Settings {
+        uri: String::new(),
         prefix: config.amqp_prefix.clone(),
         prefetch: config.amqp_prefetch,
         wait_max: config.retry_wait_max,
-    })
+    }
 }
 
 /// The rules file, read and checked.

@@ -30,14 +30,14 @@ struct Applied {
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
-    let settings = parts::rabbit(config)?;
     match command {
         Command::Print => {
+            let settings = parts::rabbit_names(config);
             let (definitions, table) = (topology::definitions(&settings), topology::table(&settings));
             output.object(&definitions, |_, _| table.trim_end().to_owned())
         }
         Command::Check => {
-            let problems = topology::check(&settings).await?;
+            let problems = topology::check(&parts::rabbit(config)?).await?;
             let checked = Checked { ok: problems.is_empty(), problems };
             output.object(&checked, checked_table)?;
             match checked.problems.len() {
@@ -45,9 +45,10 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
                 count => Err(ExitError::failed(format!("{count} objects on the broker are not as they should be"))),
             }
         }
-        Command::Apply => {
-            output.object(&Applied { applied: topology::apply(&settings).await? }, |done, _| done.applied.join("\n"))
-        }
+        Command::Apply => output
+            .object(&Applied { applied: topology::apply(&parts::rabbit(config)?).await? }, |done, _| {
+                done.applied.join("\n")
+            }),
     }
 }
 

@@ -366,6 +366,9 @@ pub(crate) async fn exit_codes_are_as_written() {
     assert_eq!(code(&setup, &["migrate", "status"]).await, Some(1), "migrations are missing");
     assert_eq!(code(&setup, &["topology", "check"]).await, Some(1), "objects are missing");
     assert_eq!(code(&setup, &["fly"]).await, Some(2));
+    let nowhere = crate::support::worker::WorkerSetup::new(stage.folder());
+    assert_eq!(code(&nowhere, &["topology", "print"]).await, Some(0), "printing needs no broker");
+    assert_eq!(code(&nowhere, &["topology", "check"]).await, Some(3), "no AMQP_URL");
     assert_eq!(code(&setup, &["events", "publish", "no-such-file"]).await, Some(2));
     assert_eq!(code(&setup, &["run"]).await, Some(6), "no schema");
     setup.cli_ok(&["migrate", "up"]).await;
