@@ -71,14 +71,15 @@ pub(crate) fn decide(name: &str, word: &str, reviewer: &str) -> Message {
 }
 
 impl Traffic {
-    /// `count` exceptions of all four kinds; every fifth message twice, every eighth submission after its decision.
+    /// `count` exceptions of all four kinds; every third message of the second half twice, every eighth submission after its decision.
     pub(crate) fn mixed(prefix: &str, count: usize) -> Self {
         let mut traffic = Self::default();
         for number in 0..count {
             traffic.exception(&format!("{prefix}{number:05}"), number);
         }
         traffic.events = traffic.messages.len();
-        let twice: Vec<_> = traffic.messages.iter().step_by(5).cloned().collect();
+        // Not from the first half: there a lost message must not be made good by its copy.
+        let twice: Vec<_> = traffic.messages.iter().skip(traffic.events / 2).step_by(3).cloned().collect();
         traffic.messages.extend(twice);
         traffic
     }
