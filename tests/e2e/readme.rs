@@ -5,8 +5,9 @@ use std::process::Stdio;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// `./scripts/up` shows a request that two levels approved, one that was denied, and one whose decision came first.
-pub(crate) async fn the_second_command_shows_three_requests() {
+/// `./scripts/up` shows a request that two levels approved, one that was denied, one whose decision
+/// came first, and one whose requester tried to approve it.
+pub(crate) async fn the_second_command_shows_four_requests() {
     let mut command = tokio::process::Command::new("bash");
     command.args(["scripts/up", "--once"]).current_dir(ROOT).env("REPRIEVE_BIN", env!("CARGO_BIN_EXE_reprieve"));
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
@@ -16,9 +17,38 @@ pub(crate) async fn the_second_command_shows_three_requests() {
         ("EX-2026-0001", "approved, enforcement in_force"),
         ("EX-2026-0002", "denied"),
         ("EX-2026-0003", "approved, enforcement in_force"),
+        ("EX-2026-0004", "requested"),
     ] {
         assert!(said.contains(&format!("{id}  {state}")), "{id} is not {state}: {said}");
     }
+    assert!(said.contains("self_approval"), "{said}");
+}
+
+/// Also when its output goes away half-way, as in `up | head`, and when two start on one folder.
+pub(crate) async fn up_ends_all_it_started() {
+    let folder = tempfolder("up-data");
+    let script = format!(
+        "set -o pipefail; bash scripts/up --once --data {0} 2>&1 | head -n 3; sleep 0.5; \
+         bash scripts/up --once --data {0} >{0}/first.log 2>&1 & sleep 2; bash scripts/up --once --data {0} && exit 9; wait $!",
+        folder.display()
+    );
+    let mut command = tokio::process::Command::new("bash");
+    command.args(["-c", &script]).current_dir(ROOT).env("REPRIEVE_BIN", env!("CARGO_BIN_EXE_reprieve"));
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(complained.contains("is in use by another scripts/up"), "{complained}");
+    assert!(output.status.success(), "the first is not disturbed: {complained}");
+    let still = std::process::Command::new("pgrep").args(["-f", &folder.display().to_string()]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&still.stdout), "", "nothing is left running");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn tempfolder(name: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = std::env::temp_dir().join(format!("reprieve-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711)).unwrap();
+    folder
 }
 
 /// Every file and folder that the documents link to is there.
