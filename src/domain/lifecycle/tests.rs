@@ -293,7 +293,11 @@ fn decision_guards_are_tried_in_their_order() {
     past.request.current_due_date = date("2026-11-01");
     for (exception, decision, refusal) in [
         (&decided, wordless("zoe"), Refusal::DecisionExists),
-        (&decided, wordless("mallory"), Refusal::AlreadyFinal),
+        (
+            &decided,
+            Decision { decision_id: DecisionId::parse("D-x").unwrap(), ..wordless("zoe") },
+            Refusal::AlreadyFinal,
+        ),
         (&level_one, wordless("zoe"), Refusal::SelfApproval),
         (&level_one, wordless("mallory"), Refusal::NotAssigned),
         (&level_one, wordless("alice"), Refusal::WrongLevel),
