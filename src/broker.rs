@@ -8,8 +8,6 @@ use async_trait::async_trait;
 pub use crate::contract::message::{Outgoing, Properties};
 use crate::domain::outcome::Outcome;
 
-/// Most deliveries in one batch: half the latency of 1,000 and within a tenth of its speed.
-pub const BATCH_EVENTS_MAX: usize = 500;
 /// Most bytes in one batch, so that 500 large bodies do not make one huge transaction.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -22,7 +22,7 @@ use values::Values;
 
 /// Longest prefix: the longest name after it has 29 characters, and AMQP allows 255 bytes.
 const PREFIX_LENGTH_MAX: usize = 64;
-/// Longest `source` (contract, section 2).
+/// Longest `source`: as long as an inbound one may be.
 const SOURCE_LENGTH_MAX: usize = 256;
 /// Longest link; texts in events end there too.
 const LINK_LENGTH_MAX: usize = 4_096;

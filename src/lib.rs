@@ -1,4 +1,9 @@
-//! Reprieve.
+//! Reprieve: an asynchronous worker for vulnerability exception requests. `RabbitMQ` in, rules, Postgres, `RabbitMQ` out.
+//!
+//! In reading order: [`domain`] is the business, pure ([`domain::lifecycle`] holds every transition); [`contract`] is the wire;
+//! [`store`] and [`broker`] are the ports to the database and to the broker, with what is behind them; [`worker`] is the two
+//! loops between them ([`worker::plan`] decides what a turn writes). [`http`] and [`cli`] are what people and orchestrators use;
+//! the rest is what all of them need. How it works and why: `ARCHITECTURE.md`.
 
 pub mod broker;
 pub mod cli;

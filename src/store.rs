@@ -203,7 +203,8 @@ pub enum StoreError {
     /// the turn, not even whether it was committed: try the same inputs again.
     #[error("the database is away: {0}")]
     Away(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The content was refused (SQLSTATE classes 22, 23, 54) and nothing was written. Halve the inputs.
+    /// The content is at fault and nothing was written: the database refused it (SQLSTATE classes 22, 23, 54), it names a
+    /// stored row that is damaged, or it contradicts what is stored. Halve the inputs.
     #[error("the database refused the content: {0}")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -37,7 +37,8 @@ fn is_json(format: LogFormat) -> bool {
     }
 }
 
-fn no_color() -> bool {
+/// Whether `NO_COLOR` asks for plain text, here and in what commands print.
+pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 

@@ -97,7 +97,7 @@ async fn run(name: &str, events: usize, kind: Kind) -> Duration {
         client.publish(messages).await;
     }
     let begun = Instant::now();
-    let time = match kind {
+    match kind {
         Kind::Reprieve => {
             let worker = setup.start();
             let time = until_done(&client, events, begun).await;
@@ -116,8 +116,7 @@ async fn run(name: &str, events: usize, kind: Kind) -> Duration {
             peer.abort();
             time
         }
-    };
-    time
+    }
 }
 
 async fn until_done(client: &Client, events: usize, begun: Instant) -> Duration {

@@ -1,4 +1,4 @@
-//! How a command ends when it does not end well: the contract's exit codes, section 5.
+//! How a command ends when it does not end well: the exit codes that `--help` lists.
 
 use std::fmt;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::ExitError;
 use crate::domain::ids::is_hidden;
+use crate::telemetry::no_color;
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,9 +42,8 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(format: Format, color: Color) -> Self {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colored = match color {
-            Color::Auto => io::stdout().is_terminal() && !no_color,
+            Color::Auto => io::stdout().is_terminal() && !no_color(),
             Color::Always => true,
             Color::Never => false,
         };
@@ -82,7 +82,7 @@ impl Output {
     }
 }
 
-/// The contract's `list`, section 8.
+/// A list as JSON: one wrapper for every noun.
 #[derive(Serialize)]
 struct List<'a, T> {
     items: &'a [T],

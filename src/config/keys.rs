@@ -78,6 +78,7 @@ pub const KEYS: &[Key] = &[
     ),
     // AMQP carries it in 16 bits, and 0 would mean no limit.
     key("amqp.prefetch", "REPRIEVE_AMQP__PREFETCH", Form::Number(1, 65_535), Some("1000"), "most messages in hand"),
+    // 500 has half the latency of 1,000 and is within a tenth of its speed.
     key(
         "worker.batch_max",
         "REPRIEVE_WORKER__BATCH_MAX",
@@ -107,7 +108,7 @@ pub const KEYS: &[Key] = &[
         Some("1000000"),
         "events still to be published at which consumption pauses",
     ),
-    // FAULTS: retries wait at most 30 s.
+    // Longer, and a worker would notice too late that broker or database is back.
     key(
         "retry.wait_max",
         "REPRIEVE_RETRY__WAIT_MAX",

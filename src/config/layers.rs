@@ -11,7 +11,7 @@ use super::error::{ConfigError, Fault, Origin};
 use super::keys::{self, Form, KEYS, Key};
 
 /// The file that is read when none is named.
-pub const FILE_DEFAULT: &str = "reprieve.toml";
+const FILE_DEFAULT: &str = "reprieve.toml";
 /// Largest file that is read, the configuration and a secret alike: more is a mistake, such as a device or a log.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 

@@ -11,11 +11,11 @@ use crate::domain::ids::{IdError, UserId, is_hidden};
 use crate::domain::json::Json;
 
 /// Longest text, in bytes.
-pub const TEXT_BYTES_MAX: usize = 4 * 1024;
+const TEXT_BYTES_MAX: usize = 4 * 1024;
 /// Longest `justification`, in bytes.
-pub const JUSTIFICATION_BYTES_MAX: usize = 16 * 1024;
+const JUSTIFICATION_BYTES_MAX: usize = 16 * 1024;
 /// Longest list.
-pub const LIST_ITEMS_MAX: usize = 1_000;
+const LIST_ITEMS_MAX: usize = 1_000;
 /// Longest decimal number, in characters: more digits than any score has, few enough to compare at once.
 const SCORE_LENGTH_MAX: usize = 32;
 

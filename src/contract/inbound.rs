@@ -203,9 +203,13 @@ fn open_binary(message: &Message<'_>, document: Document, seen: &mut Sighted) ->
     }
     seen.data = Some(document.value.clone());
     let text = String::from_utf8_lossy(message.body).trim().to_owned();
-    let attributes =
-        message.headers.iter().filter_map(|(name, value)| Some((attribute(name)?, Json::Text(value.clone()))));
-    Ok((Json::Object(attributes.collect()), Some(Data { text, value: document.value })))
+    Ok((attributes(message.headers), Some(Data { text, value: document.value })))
+}
+
+/// The envelope that headers make up.
+fn attributes(headers: &BTreeMap<String, String>) -> Json {
+    let named = headers.iter().filter_map(|(name, value)| Some((attribute(name)?, Json::Text(value.clone()))));
+    Json::Object(named.collect())
 }
 
 /// The attribute a header stands for: `ce-*` as over HTTP, `cloudEvents:*` as in the AMQP binding.
@@ -216,8 +220,7 @@ fn attribute(header: &str) -> Option<String> {
 }
 
 fn see_headers(headers: &BTreeMap<String, String>, seen: &mut Sighted) {
-    let attributes = headers.iter().filter_map(|(name, value)| Some((attribute(name)?, Json::Text(value.clone()))));
-    see_envelope(&Json::Object(attributes.collect()), seen);
+    see_envelope(&attributes(headers), seen);
     seen.traceparent =
         seen.traceparent.take().or_else(|| headers.get("traceparent").cloned()).filter(|t| is_traceparent(t));
 }
@@ -234,7 +237,8 @@ fn see_envelope(envelope: &Json, seen: &mut Sighted) {
     seen.traceparent = envelope.text_at("traceparent").filter(|t| is_traceparent(t)).map(str::to_owned);
 }
 
-/// W3C trace context, version 00 to fe: passed on as it is, or not at all.
+/// Whether it can be a W3C trace context, of this version or a later one: hexadecimal fields, not shorter than version 00 has
+/// them. It is passed on as it is, or not at all.
 fn is_traceparent(text: &str) -> bool {
     text.len() <= 128 && text.len() >= 55 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }

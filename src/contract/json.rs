@@ -10,7 +10,7 @@ use super::reason::Reason;
 use crate::domain::json::Json;
 
 /// Deepest nesting, counting the outermost value.
-pub const DEPTH_MAX: usize = 32;
+const DEPTH_MAX: usize = 32;
 
 /// A document that was read.
 #[derive(Debug)]

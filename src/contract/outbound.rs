@@ -20,7 +20,7 @@ use data::{
 };
 
 /// The type of the answer to an input that was refused or failed.
-pub const REJECTED: &str = "event.rejected.v1";
+const REJECTED: &str = "event.rejected.v1";
 
 /// What holds for all events of a turn.
 #[derive(Clone, Copy, Debug)]

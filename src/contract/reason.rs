@@ -1,5 +1,5 @@
-//! Why an input can never be processed: the closed list of the contract, section 4, in the order in which it is applied
-//! when several fit.
+//! Why an input can never be processed: a closed list, in the order in which it is applied when several fit (the integration
+//! guide, "The answer to what was not applied").
 
 /// A permanent fault of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

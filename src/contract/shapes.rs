@@ -1,4 +1,4 @@
-//! What the API and `-o json` show (contract, section 8): the same objects for both. Optional fields are null, never absent.
+//! What the API and `-o json` show: the same objects for both. Optional fields are null, never absent.
 //! It reads nothing from anywhere: it is given the aggregate and the stored history.
 
 use chrono::{DateTime, NaiveDate};
@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::{Cause, EndedReason, Enforcement, Exception, Status, Vote};
-use crate::domain::history::Verdict;
-use crate::domain::ids::{ExceptionId, TicketId, UserId};
+use crate::domain::history::EntryOutcome;
+use crate::domain::ids::{ExceptionId, TicketId, UserId, hex};
 use crate::domain::rules::Explanation;
 
 /// What the history calls a submission.
@@ -36,7 +36,7 @@ pub struct ShapeError {
 
 /// `exception`
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names are the contract's, section 8, which says what they mean")]
+#[expect(missing_docs, reason = "each is what the aggregate calls by this name, and is documented there")]
 pub struct ExceptionShape<'a> {
     pub exception_id: &'a ExceptionId,
     pub ticket_id: &'a TicketId,
@@ -87,7 +87,7 @@ pub struct Detail<'a> {
 
 /// One element of `history`.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names are the contract's, section 8, which says what they mean")]
+#[expect(missing_docs, reason = "each is what `domain::history` calls by this name; `seq` is the entry's number")]
 pub struct HistoryShape<'a> {
     pub seq: u32,
     pub at: Timestamp,
@@ -103,7 +103,7 @@ pub struct HistoryShape<'a> {
 
 /// Who did it.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names are the contract's, section 8, which says what they mean")]
+#[expect(missing_docs, reason = "both are documented in `domain::actor`")]
 pub struct ActorShape<'a> {
     pub id: &'a str,
     pub kind: &'a str,
@@ -111,7 +111,7 @@ pub struct ActorShape<'a> {
 
 /// The event behind an entry.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names are the contract's, section 8, which says what they mean")]
+#[expect(missing_docs, reason = "all are documented in `domain::history`")]
 pub struct EventShape<'a> {
     pub source: &'a str,
     pub id: &'a str,
@@ -183,7 +183,7 @@ pub fn detail<'a>(aggregate: &'a Exception, rows: impl IntoIterator<Item = Row<'
         let [at, kind, actor_id, actor_kind, source, id, event_type, outcome, code, revision, body] = row.fields;
         let hash = hex(row.hash);
         // A later submission under the same id is refused and leaves an entry too: it is not what was asked for here.
-        if kind == SUBMITTED && outcome == Verdict::Applied.word() {
+        if kind == SUBMITTED && outcome == EntryOutcome::Applied.word() {
             request = Some(serde_json::from_str(body).map_err(|_| fault("body"))?);
         }
         let at = at.parse().ok().and_then(DateTime::from_timestamp_micros);
@@ -201,14 +201,6 @@ pub fn detail<'a>(aggregate: &'a Exception, rows: impl IntoIterator<Item = Row<'
         });
     }
     Ok(Detail { exception: exception(aggregate), request, explanation: &aggregate.assignment.explanation, history })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
 }
 
 #[cfg(test)]

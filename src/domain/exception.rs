@@ -57,7 +57,7 @@ pub enum EndedReason {
     DeferralRejected,
 }
 
-/// Why a status changed: the closed list of the product description, as far as it is reached.
+/// Why a status changed: a closed list, as far as it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {

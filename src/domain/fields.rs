@@ -1,5 +1,5 @@
-//! The fields of a submission's `data` that have a meaning (contract, section 3): what the decoder checks and rules may
-//! name. Everything else is kept and ignored, and what stands under `custom` is the sender's own.
+//! The fields of a submission's `data` that have a meaning (the integration guide, "Publishing"): what the decoder checks and
+//! rules may name. Everything else is kept and ignored, and what stands under `custom` is the sender's own.
 
 /// What a field must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Field {
     pub path: &'static str,
     /// What it must hold.
     pub kind: Kind,
-    /// Whether it may be missing or null.
+    /// Whether it has to be there, and not null.
     pub required: bool,
 }
 

@@ -23,19 +23,19 @@ pub struct Chain {
 /// Whether the event was applied or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum EntryOutcome {
     /// It changed the exception.
     Applied,
     /// The business said no.
     Refused,
 }
 
-impl Verdict {
+impl EntryOutcome {
     /// As stored and shown.
     pub fn word(self) -> &'static str {
         match self {
-            Verdict::Applied => "applied",
-            Verdict::Refused => "refused",
+            EntryOutcome::Applied => "applied",
+            EntryOutcome::Refused => "refused",
         }
     }
 }
@@ -64,7 +64,7 @@ pub struct Happening {
     /// The event that asked for it.
     pub event: Option<EventRef>,
     /// What came of it.
-    pub outcome: Verdict,
+    pub outcome: EntryOutcome,
     /// The code of a refusal.
     pub code: Option<&'static str>,
     /// The exception's revision afterwards.
@@ -133,6 +133,7 @@ impl Happening {
 #[cfg(test)]
 mod tests {
     use super::super::actor::ActorKind;
+    use super::super::ids::hex;
     use super::*;
 
     fn happening(body: &str) -> Happening {
@@ -141,7 +142,7 @@ mod tests {
             kind: "submitted",
             actor: Actor { id: "zoe@example.com".into(), kind: ActorKind::User },
             event: Some(EventRef { source: "s".into(), id: "1".into(), event_type: "exception.submitted.v1".into() }),
-            outcome: Verdict::Applied,
+            outcome: EntryOutcome::Applied,
             code: None,
             revision: 1,
             body: body.into(),
@@ -157,6 +158,20 @@ mod tests {
         assert_ne!(first.hash, edited.hash);
         assert_ne!(one.append(&id, happening("x")).hash, two.append(&id, happening("x")).hash);
         assert_eq!(one.entries, 2);
+    }
+
+    /// Two fixed links, made once by an independent program: what is stored has to be verifiable for ever.
+    #[test]
+    fn the_hash_is_what_it_always_was() {
+        let id = ExceptionId::parse("EX-1").unwrap();
+        let mut chain = Chain::default();
+        let first = chain.append(&id, happening(r#"{"é":1}"#));
+        let refused =
+            Happening { event: None, outcome: EntryOutcome::Refused, code: Some("exception_exists"), ..happening("") };
+        let second = chain.append(&id, refused);
+        assert_eq!(hex(&first.hash), "f4a2d66e57d24cc788ce528f1f9c4143a01c44d3ce90a548dc17df59156484ef");
+        assert_eq!(hex(&second.hash), "93cc5ea4aefdfcecbf603c3e4ab67974691d2f22698f0b3a06a924d50af89b8c");
+        assert_eq!(chain, Chain { entries: 2, head: second.hash });
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Names that cross the border: parsed once, compared exactly afterwards. Rules: contract, section 2.
+//! Names that cross the border: parsed once, compared exactly afterwards. Their form: the integration guide, "Limits".
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 /// Longest identifier, in characters (all of them ASCII).
-pub const ID_LENGTH_MAX: usize = 128;
+const ID_LENGTH_MAX: usize = 128;
 
 /// Why a text is not an identifier. The two kinds end as different failure reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +141,15 @@ impl<'de> Deserialize<'de> for Digest {
         let value = u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)?;
         Ok(Self(value.to_be_bytes()))
     }
+}
+
+/// Lower-case hexadecimal, as every hash is shown.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
 }
 
 #[cfg(test)]

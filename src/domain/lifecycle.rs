@@ -1,5 +1,5 @@
 //! The whole table of transitions: (state, command, rules, now) to a ruling. Pure; the numbers T1 to T25 and the order of the
-//! guards are the product description's, section 2. The first guard that fails names the code.
+//! guards are those of ARCHITECTURE.md, "Transitions". The first guard that fails names the code.
 
 use chrono::NaiveDate;
 
@@ -12,8 +12,7 @@ use super::history::Chain;
 use super::ids::Digest;
 use super::json::Json;
 use super::refusal::Refusal;
-use super::rules::{Assignment, Level};
-use super::rules::{Derived, Facts, Rule, RuleSet};
+use super::rules::{Assignment, Derived, Facts, Level, Rule, RuleSet};
 use super::ticket::Ticket;
 
 /// What comes of a command.

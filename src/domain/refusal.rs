@@ -1,4 +1,5 @@
-//! When the business says no: the closed list of codes (product description, section 3), as far as it is reached.
+//! When the business says no: a closed list of codes, as far as it is reached. When each is given, and in which
+//! order they are tried: [`super::lifecycle`].
 
 /// Why a well-formed event changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]

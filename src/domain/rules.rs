@@ -2,7 +2,6 @@
 //! ([`RuleSet::find`]) and resolved into levels of reviewers, with an explanation that is stored with the assignment.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use chrono_tz::Tz;
 
@@ -106,13 +105,6 @@ impl RuleSet {
         };
         (found, assignment)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::domain::command::{Command, Decision, Submission};
 use crate::domain::dates::Timestamp;
 use crate::domain::emission::Emission;
 use crate::domain::exception::Exception;
-use crate::domain::history::{Happening, Verdict};
+use crate::domain::history::{EntryOutcome, Happening};
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::domain::lifecycle::{self, Before, Ruling};
 use crate::domain::refusal::Refusal;
@@ -250,7 +250,7 @@ impl<'a> Planner<'a> {
             kind: event.content.command.kind(),
             actor: Actor::user(event.content.command.actor()),
             event: Some(event.inbound.event_ref()),
-            outcome: if refusal.is_some() { Verdict::Refused } else { Verdict::Applied },
+            outcome: if refusal.is_some() { EntryOutcome::Refused } else { EntryOutcome::Applied },
             code: refusal.map(Refusal::code),
             revision: exception.revision,
             body: event.content.data.clone(),

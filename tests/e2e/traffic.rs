@@ -1,4 +1,4 @@
-//! Traffic with a known end: every exception's last state and number of events, by the table in the product description.
+//! Traffic with a known end: every exception's last state and number of events, by the table of transitions.
 
 use std::collections::BTreeMap;
 

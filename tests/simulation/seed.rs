@@ -13,7 +13,7 @@ use super::oracle;
 use super::traffic::Author;
 use super::world::{Counts, Poison, Rates, Shared, Step, World};
 
-/// Everything drains by itself within so long after the last fault (product description, section 5).
+/// Everything drains by itself within so long after the last fault.
 const DRAINED_WITHIN: Duration = Duration::from_mins(1);
 /// How often is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -228,6 +228,8 @@ fn returned_id(answer: Option<&Confirmation>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use lapin::message::{BasicReturnMessage, Delivery};
+
     use super::*;
 
     #[track_caller]
@@ -254,6 +256,20 @@ mod tests {
     fn a_mandatory_event_is_not_confirmed_while_a_return_may_be_missing() {
         let ack = Some(Confirmation::Ack(None));
         check(&["ticket.a", "exception.b"], &[ack, None], &[Fate::Unknown, Fate::Unknown]);
+    }
+
+    /// A return of the event with this id.
+    fn returned(id: &str) -> Confirmation {
+        let mut delivery = Delivery::mock(0, "".into(), "".into(), false, Vec::new());
+        delivery.properties = BasicProperties::default().with_message_id(id.into());
+        Confirmation::Ack(Some(BasicReturnMessage { delivery, reply_code: 312, reply_text: "NO_ROUTE".into() }))
+    }
+
+    #[test]
+    fn a_returned_event_is_unroutable_whosever_confirm_brings_it() {
+        let ack = || Some(Confirmation::Ack(None));
+        check(&["ticket.a", "ticket.b"], &[Some(returned("1")), ack()], &[Fate::Unroutable, Fate::Confirmed]);
+        check(&["ticket.a", "ticket.b"], &[ack(), Some(returned("1"))], &[Fate::Unroutable, Fate::Confirmed]);
     }
 
     #[test]

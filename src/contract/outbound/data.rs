@@ -1,5 +1,5 @@
-//! The `data` of each outgoing type, field for field as the contract lists them (section 4). Optional fields are null, never
-//! absent.
+//! The `data` of each outgoing type, field for field as the integration guide lists them ("Consuming"). Optional fields are
+//! null, never absent.
 
 use chrono::NaiveDate;
 use serde::Serialize;

@@ -18,7 +18,7 @@ fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
 }
 
-fn happening(kind: &'static str, outcome: Verdict, code: Option<&'static str>, body: &str) -> Happening {
+fn happening(kind: &'static str, outcome: EntryOutcome, code: Option<&'static str>, body: &str) -> Happening {
     Happening {
         at: parse_time("2026-11-24T10:00:00.5+01:00").unwrap(),
         kind,
@@ -42,8 +42,8 @@ pub(crate) fn sample() -> (Exception, Vec<Entry>) {
     let date = |text| parse_date(text).unwrap();
     let mut chain = Chain::default();
     let entries = vec![
-        chain.append(&id, happening("submitted", Verdict::Applied, None, BODY)),
-        chain.append(&id, happening("submitted", Verdict::Refused, Some("exception_exists"), "{}")),
+        chain.append(&id, happening("submitted", EntryOutcome::Applied, None, BODY)),
+        chain.append(&id, happening("submitted", EntryOutcome::Refused, Some("exception_exists"), "{}")),
     ];
     let exception = Exception {
         id,

@@ -293,7 +293,11 @@ fn decision_guards_are_tried_in_their_order() {
     past.request.current_due_date = date("2026-11-01");
     for (exception, decision, refusal) in [
         (&decided, wordless("zoe"), Refusal::DecisionExists),
-        (&decided, wordless("mallory"), Refusal::AlreadyFinal),
+        (
+            &decided,
+            Decision { decision_id: DecisionId::parse("D-x").unwrap(), ..wordless("zoe") },
+            Refusal::AlreadyFinal,
+        ),
         (&level_one, wordless("zoe"), Refusal::SelfApproval),
         (&level_one, wordless("mallory"), Refusal::NotAssigned),
         (&level_one, wordless("alice"), Refusal::WrongLevel),
@@ -309,6 +313,57 @@ fn decision_guards_are_tried_in_their_order() {
     }
     let seen = Decision { expected_revision: Some(5), ..decision("dana", Verdict::Deny) };
     assert!(matches!(rule_on(&level_one, &seen), Ruling::Applied(..)));
+}
+
+#[test]
+fn the_last_day_and_the_longest_extension_are_still_allowed() {
+    let today = |s: &mut Submission| {
+        (s.request.current_due_date, s.request.requested_due_date) = (date("2026-11-01"), date("2026-11-24"));
+    };
+    assert!(submitted(today).is_open());
+    let exception = submitted(|_| ());
+    for (text, refusal) in [("2027-03-05", None), ("2027-03-06", Some(Refusal::DateOverLimit))] {
+        let vote = Decision { approved_due_date: Some(date(text)), ..decision("eli", Verdict::Approve) };
+        let refused = match rule_on(&exception, &vote) {
+            Ruling::Refused(refusal) => Some(refusal),
+            _ => None,
+        };
+        assert_eq!(refused, refusal, "{text}: 90 days after 2026-12-05 is 2027-03-05");
+    }
+}
+
+#[test]
+fn triage_that_voted_at_a_level_before_is_of_another_level() {
+    let change = |s: &mut Submission| s.request.requester = user("dana");
+    let mut exception = submitted(change);
+    exception.level.reviewers.push(user("lead"));
+    let (exception, _) = approve(&exception, "lead");
+    assert_eq!(exception.level.number, 2);
+    let again = Decision { decision_id: DecisionId::parse("D-again").unwrap(), ..decision("lead", Verdict::Approve) };
+    assert_eq!(rule_on(&exception, &again), Ruling::Refused(Refusal::WrongLevel));
+}
+
+#[test]
+fn days_are_counted_from_the_current_and_from_the_earliest_date() {
+    let known = ticket();
+    for (original, cumulative) in [("2026-12-05", 61), ("2026-11-30", 62)] {
+        let submission = submission(|s| s.request.original_due_date = date(original));
+        let expected = Derived {
+            extension_days: 57,
+            cumulative_extension_days: cumulative,
+            previous_exceptions: 2,
+            days_to_due: 11,
+        };
+        assert_eq!(derive(&submission, Some(&known), date("2026-11-24")), expected, "{original}");
+    }
+    let mut exception = submitted(|_| ());
+    for by in ["eli", "alice"] {
+        exception = approve(&exception, by).0;
+    }
+    let last = Decision { approved_due_date: Some(date("2027-01-10")), ..decision("bob", Verdict::Approve) };
+    let Ruling::Applied(_, emissions) = rule_on(&exception, &last) else { panic!() };
+    let deferral = Emission::DeferralRequested { extension_days: 36, cumulative_extension_days: 40 };
+    assert_eq!(emissions.get(1), Some(&deferral));
 }
 
 #[test]

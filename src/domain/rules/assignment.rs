@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::UserId;
 
-/// Largest explanation, in bytes of JSON (product description, section 4).
+/// Largest explanation, in bytes of JSON: it goes out with every assignment and stands in the exception's row, which every
+/// decision rewrites.
 pub(super) const EXPLANATION_BYTES_MAX: usize = 16 * 1024;
 
 /// How many approvals complete a level, as the rule says it.
@@ -29,7 +30,7 @@ pub struct LevelPlan {
     pub quorum: Quorum,
 }
 
-/// How an assignment was found. Its shape is the contract's, section 8.
+/// How an assignment was found. Published with it and shown by the look-ups: the names never change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The file's `version`.
@@ -170,7 +171,8 @@ impl LevelPlan {
 }
 
 impl Explanation {
-    /// Leaves out the farthest rules, then the long lists of people, until it is below 16 KiB. The matched rule stays.
+    /// Leaves out the farthest rules, then the long lists of people, until it is below 16 KiB. The matched rule
+    /// stays unless it alone is longer: then only its name is left.
     pub(super) fn fit(&mut self) {
         while self.is_too_large() {
             self.truncated = true;

@@ -9,7 +9,7 @@ use super::file::{Fallback, File, Level, Limits, MayRequest, Nobody, QuorumText,
 use super::matching::{Comparison, Pattern};
 use super::{LevelPlan, Quorum, Requesters, Rule, RuleSet};
 use crate::domain::fields::{self, Kind};
-use crate::domain::ids::UserId;
+use crate::domain::ids::{UserId, hex};
 
 /// The only form there is.
 const API_VERSION: &str = "reprieve/v1";
@@ -98,7 +98,7 @@ impl Compiler {
         });
         RuleSet {
             version: file.version.value.clone(),
-            hash: crate::domain::rules::hex(&Sha256::digest(text)),
+            hash: hex(&Sha256::digest(text)),
             text: text.to_owned(),
             zone: zone.unwrap_or(chrono_tz::UTC),
             requesters: self.requesters(file.settings.may_request.as_ref()),

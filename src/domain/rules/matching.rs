@@ -198,13 +198,20 @@ mod tests {
     #[test]
     fn a_missing_field_makes_a_comparison_false() {
         let data = Json::Object(vec![("reason".into(), Json::Text("Other".into())), ("x".into(), Json::Null)]);
-        let facts = Facts { data: &data, derived: Derived { extension_days: 30, ..Derived::default() } };
+        let derived =
+            Derived { extension_days: 30, cumulative_extension_days: 40, previous_exceptions: 2, days_to_due: -3 };
+        let facts = Facts { data: &data, derived };
         let holds = |field: &str, wanted: Pattern| Comparison { field: field.into(), wanted }.look(&facts).holds;
         assert!(holds("reason", Pattern::Text("other".into())));
         assert!(holds(
             "extension_days",
             Pattern::AnyOf(vec![Pattern::Number("7".into()), Pattern::Number("30".into())])
         ));
+        for (field, number) in
+            [("cumulative_extension_days", "40"), ("previous_exceptions", "2"), ("days_to_due", "-3")]
+        {
+            assert!(holds(field, Pattern::Number(number.into())), "{field}");
+        }
         assert!(!holds("x", Pattern::Text("null".into())));
         assert!(!holds("ticket.kev", Pattern::Bool(false)));
     }

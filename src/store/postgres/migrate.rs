@@ -105,7 +105,7 @@ pub async fn check(url: &str, fsync_off: FsyncOff) -> Result<(), SchemaError> {
 }
 
 /// Whether the schema is one this version can work with.
-pub(super) async fn check_schema(connection: &mut PgConnection) -> Result<(), SchemaError> {
+async fn check_schema(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let applied = applied(connection).await?.ok_or(SchemaError::Missing)?;
     let migrator = migrator();
     for migration in migrator.iter() {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::read::uuid;
 use super::{Fault, exceptions};
-use crate::broker::{Outgoing, Properties};
+use crate::contract::message::{Outgoing, Properties};
 use crate::domain::history::Entry;
 use crate::domain::ids::ExceptionId;
 use crate::domain::ticket::Ticket;

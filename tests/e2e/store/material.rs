@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use reprieve::broker::Properties;
 use reprieve::domain::actor::{Actor, ActorKind};
 use reprieve::domain::exception::{Cause, Enforcement, Exception, Request, Status};
-use reprieve::domain::history::{Chain, EventRef, Happening, Verdict};
+use reprieve::domain::history::{Chain, EntryOutcome, EventRef, Happening};
 use reprieve::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 use reprieve::domain::rules::Explanation;
 use reprieve::domain::rules::{Assignment, Level};
@@ -63,7 +63,7 @@ pub(crate) fn submission(names: &[&str]) -> Changes {
             kind: "submitted",
             actor: Actor { id: "zoe@example.com".to_owned(), kind: ActorKind::User },
             event: Some(EventRef { source: "s".to_owned(), id: (*name).to_owned(), event_type: "t".to_owned() }),
-            outcome: Verdict::Applied,
+            outcome: EntryOutcome::Applied,
             code: None,
             revision: 1,
             body: r#"{"exception_id": "é\u0000 as text"}"#.to_owned(),
