@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::input::{Input, wanted};
+use super::outage::Outage;
 use super::plan::{Settled, Terms, plan};
 use super::publish::{Hand, PATIENCE};
 use crate::broker::{Batch, Source, Tag};
@@ -20,7 +21,6 @@ use crate::contract::outbound::Voice;
 use crate::contract::reason::Reason;
 use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::rules::RuleSet;
-use crate::retry::Waits;
 use crate::store::{Committed, Outcome, Store, StoreError, Wanted};
 
 /// How often what is due is looked for.
@@ -31,9 +31,6 @@ const FLUSH_AFTER: Duration = Duration::from_millis(100);
 const EXPIRED_MAX: usize = 100;
 /// Most rows of the outbox claimed in one turn.
 const CLAIMS_MAX: usize = 500;
-/// After so long without the database the deliveries go back to the broker, once: its acknowledgement timeout would give
-/// them back again and again, and count each time.
-const RELEASE_AFTER: Duration = Duration::from_secs(60);
 
 /// An attempt that fails after so long may have been too much at once: it is tried again in two halves. A little less than
 /// the shortest time in which the database ends a turn.
@@ -374,38 +371,4 @@ fn in_two(mut piece: Vec<Input>, pieces: &mut VecDeque<Vec<Input>>) {
     let second = piece.split_off(piece.len() / 2);
     pieces.push_front(second);
     pieces.push_front(piece);
-}
-
-/// A time without the database: said once, waited for with backoff.
-struct Outage {
-    waits: Waits,
-    since: Option<Instant>,
-    released: bool,
-}
-
-impl Outage {
-    fn new(wait_max: Duration) -> Self {
-        Self { waits: Waits::new(wait_max), since: None, released: false }
-    }
-
-    async fn wait(&mut self, message: &str) {
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
-            warn!("consumption pauses, nothing is lost: {message}");
-        }
-        sleep(self.waits.next_wait()).await;
-    }
-
-    /// True once, when it has lasted long.
-    fn is_long(&mut self) -> bool {
-        let long = !self.released && self.since.is_some_and(|since| since.elapsed() >= RELEASE_AFTER);
-        self.released |= long;
-        long
-    }
-
-    fn over(&self) {
-        if let Some(since) = self.since {
-            info!("the database is back after {} s: consumption goes on", since.elapsed().as_secs());
-        }
-    }
 }
