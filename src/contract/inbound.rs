@@ -190,9 +190,13 @@ fn open_envelope(body: &[u8], document: Document, seen: &mut Sighted) -> Result<
             rest.push((name, value));
         }
     }
-    // An attribute that stands twice says nothing.
-    let once = |name: &str| rest.iter().filter(|(n, _)| n == name).count() == 1;
-    let envelope = Json::Object(rest.iter().filter(|(name, _)| once(name)).cloned().collect());
+    // An attribute that stands twice says nothing. Counted in one pass: a sender may send tens of thousands of names.
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for (name, _) in &rest {
+        *counts.entry(name.clone()).or_default() += 1;
+    }
+    rest.retain(|(name, _)| counts.get(name) == Some(&1));
+    let envelope = Json::Object(rest);
     see_envelope(&envelope, seen);
     Ok((envelope, data))
 }

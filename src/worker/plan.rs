@@ -98,6 +98,13 @@ impl<'a> Planner<'a> {
         for exception in snapshot.exceptions.values().filter(|e| e.is_open() || e.is_enforced()) {
             live.entry(exception.ticket_id.clone()).or_default().insert(exception.id.clone());
         }
+        // Of exceptions that are being submitted all rows are here, and nobody has counted them: the submission may be refused,
+        // and then what comes after it parks too.
+        let mut parked_for: BTreeMap<ExceptionId, u64> = BTreeMap::new();
+        for row in &snapshot.parked {
+            *parked_for.entry(row.event.exception_id.clone()).or_default() += 1;
+        }
+        parked_for.extend(snapshot.parked_for);
         Self {
             terms,
             database_time: snapshot.database_time,
@@ -109,7 +116,7 @@ impl<'a> Planner<'a> {
             changed_tickets: BTreeSet::new(),
             parked: snapshot.parked.into_iter().map(|row| (row.id, row)).collect(),
             parked_count: snapshot.parked_count,
-            parked_for: snapshot.parked_for,
+            parked_for,
             changes: Changes::default(),
         }
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::input::{Input, wanted};
+use super::outage::Outage;
 use super::plan::{Settled, Terms, plan};
 use super::publish::{Hand, PATIENCE};
 use crate::broker::{Batch, Source, Tag};
@@ -20,7 +21,6 @@ use crate::contract::outbound::Voice;
 use crate::contract::reason::Reason;
 use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::rules::RuleSet;
-use crate::retry::Waits;
 use crate::store::{Committed, Outcome, Store, StoreError, Wanted};
 
 /// How often what is due is looked for.
@@ -31,9 +31,10 @@ const FLUSH_AFTER: Duration = Duration::from_millis(100);
 const EXPIRED_MAX: usize = 100;
 /// Most rows of the outbox claimed in one turn.
 const CLAIMS_MAX: usize = 500;
-/// After so long without the database the deliveries go back to the broker, once: its acknowledgement timeout would give
-/// them back again and again, and count each time.
-const RELEASE_AFTER: Duration = Duration::from_secs(60);
+
+/// An attempt that fails after so long may have been too much at once: it is tried again in two halves. A little less than
+/// the shortest time in which the database ends a turn.
+const LONG_TURN: Duration = Duration::from_secs(4);
 
 /// Reads the wall clock; the simulation has its own.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -164,25 +165,28 @@ impl Turns {
     async fn turns(&mut self, inputs: Vec<Input>, tag: Option<Tag>) {
         let mut outcomes = Vec::with_capacity(inputs.len());
         let mut pieces = VecDeque::from([inputs]);
+        let mut outage = Outage::new(self.settings.wait_max);
         while let Some(piece) = pieces.pop_front() {
-            match self.turn(&piece).await {
+            match self.turn(&piece, &mut outage).await {
                 Ok((committed, begun)) => {
+                    outage = Outage::new(self.settings.wait_max);
                     outcomes.extend(&committed.outcomes);
                     let last = if pieces.is_empty() { tag } else { None };
                     self.hand_over_and_settle(committed, begun, last, &outcomes).await;
                 }
-                Err(poison) => halve(piece, &poison, &mut pieces),
+                Err(Cut::TooLong) => in_two(piece, &mut pieces),
+                Err(Cut::Poison(poison)) => halve(piece, &poison, &mut pieces),
             }
         }
     }
 
-    /// One turn, tried until the database has answered. `Err` is what it, or the plan, cannot stand about the content.
-    async fn turn(&mut self, inputs: &[Input]) -> Result<(Committed, Instant), Poison> {
+    /// One turn, tried until the database has answered. `Err` is what it, or the plan, cannot stand about the content: also
+    /// that it may be too much for the time a turn has, which no repetition would change.
+    async fn turn(&mut self, inputs: &[Input], outage: &mut Outage) -> Result<(Committed, Instant), Cut> {
         while let Ok(fates) = self.fates.try_recv() {
             self.note(fates);
         }
         let wanted = self.wanted(inputs);
-        let mut outage = Outage::new(self.settings.wait_max);
         loop {
             let begun = Instant::now();
             match self.attempt(inputs, &wanted).await {
@@ -191,12 +195,17 @@ impl Turns {
                     self.committed(&wanted, &committed);
                     return Ok((committed, begun));
                 }
-                Err(Trouble::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => return Err(poison),
+                Err(Trouble::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => {
+                    return Err(Cut::Poison(poison));
+                }
                 Err(Trouble::Poison(poison)) => outage.wait(&poison.message).await,
                 Err(Trouble::Away(message)) => outage.wait(&message).await,
             }
             if outage.is_long() {
                 self.source.release().await;
+            }
+            if inputs.len() > 1 && begun.elapsed() >= LONG_TURN {
+                return Err(Cut::TooLong);
             }
         }
     }
@@ -320,6 +329,13 @@ enum Trouble {
     Poison(Poison),
 }
 
+/// Why the inputs of a turn are taken apart.
+enum Cut {
+    /// Nothing may be wrong with them but their number.
+    TooLong,
+    Poison(Poison),
+}
+
 /// What is wrong with the content of a turn.
 #[derive(Debug)]
 struct Poison {
@@ -348,41 +364,11 @@ fn halve(mut piece: Vec<Input>, poison: &Poison, pieces: &mut VecDeque<Vec<Input
         pieces.push_front(piece);
         return;
     }
+    in_two(piece, pieces);
+}
+
+fn in_two(mut piece: Vec<Input>, pieces: &mut VecDeque<Vec<Input>>) {
     let second = piece.split_off(piece.len() / 2);
     pieces.push_front(second);
     pieces.push_front(piece);
-}
-
-/// A time without the database: said once, waited for with backoff.
-struct Outage {
-    waits: Waits,
-    since: Option<Instant>,
-    released: bool,
-}
-
-impl Outage {
-    fn new(wait_max: Duration) -> Self {
-        Self { waits: Waits::new(wait_max), since: None, released: false }
-    }
-
-    async fn wait(&mut self, message: &str) {
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
-            warn!("consumption pauses, nothing is lost: {message}");
-        }
-        sleep(self.waits.next_wait()).await;
-    }
-
-    /// True once, when it has lasted long.
-    fn is_long(&mut self) -> bool {
-        let long = !self.released && self.since.is_some_and(|since| since.elapsed() >= RELEASE_AFTER);
-        self.released |= long;
-        long
-    }
-
-    fn over(&self) {
-        if let Some(since) = self.since {
-            info!("the database is back after {} s: consumption goes on", since.elapsed().as_secs());
-        }
-    }
 }

@@ -62,10 +62,14 @@ fn header_text(value: &AMQPValue) -> Option<&str> {
     .filter(|text| text.len() <= HEADER_BYTES_MAX)
 }
 
-/// The broker's count; where it gives none or no number, only whether it was delivered before.
+/// The broker's count; where it gives none or no number, only whether it was delivered before. On a first delivery the
+/// header is the publisher's own: believed, it would have each of its messages processed alone.
 fn earlier_deliveries(headers: Option<&FieldTable>, redelivered: bool) -> u32 {
+    if !redelivered {
+        return 0;
+    }
     let counted = headers.and_then(|headers| headers.inner().get(DELIVERY_COUNT)).and_then(whole_number);
-    counted.unwrap_or_else(|| u32::from(redelivered))
+    counted.unwrap_or(1)
 }
 
 fn whole_number(value: &AMQPValue) -> Option<u32> {
@@ -155,6 +159,7 @@ mod tests {
         check(Some(AMQPValue::LongLongInt(-1)), true, false, 1);
         check(Some(AMQPValue::LongLongInt(i64::MAX)), true, false, 1);
         check(Some(AMQPValue::LongString("9".into())), false, false, 0);
+        check(Some(AMQPValue::LongLongInt(9)), false, false, 0);
         check(Some(AMQPValue::FieldTable(FieldTable::default())), true, false, 1);
     }
 }

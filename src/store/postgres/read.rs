@@ -9,7 +9,7 @@ use sqlx::{Row, query_as, query_scalar, raw_sql};
 use uuid::Uuid;
 
 use super::Fault;
-use crate::contract::message::Outgoing;
+use crate::contract::message::{Outgoing, Properties};
 use crate::domain::exception::Exception;
 use crate::domain::history::Chain;
 use crate::domain::ids::{Digest, ExceptionId, TicketId};
@@ -244,8 +244,11 @@ fn parked(row: ParkedColumns) -> Result<ParkedRow, Fault> {
         event_key: Digest(event_key.into_bytes()),
         parked_at,
         expires_at,
-        properties: serde_json::from_str(&properties)
-            .map_err(|error| Fault::unreadable("parked event", &name, &error))?,
+        properties: serde_json::from_str(&properties).unwrap_or_else(|error| {
+            // Without them it ends as a failure, with its bytes. An error would stop the sweep, and every turn with it.
+            tracing::error!(parked.id = id, "the properties of parked event {id} cannot be read: {error}");
+            Properties::default()
+        }),
         body,
     };
     Ok(ParkedRow { id, event })

@@ -192,4 +192,10 @@ fn only_so_many_wait_for_one_submission() {
     snapshot.parked_count = 3;
     let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
     assert_eq!((changes.park.len(), changes.failures.len()), (997, 8));
+
+    // The same in a turn that also brings a submission, which is refused: then the rows are here, and nobody has counted.
+    let parked = changes.park[..3].iter().cloned().zip(1..).map(|(event, id)| ParkedRow { id, event }).collect();
+    let snapshot = Snapshot { parked, ..Memory::default().snapshot(&inputs) };
+    let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
+    assert_eq!((changes.park.len(), changes.failures.len()), (997, 8));
 }

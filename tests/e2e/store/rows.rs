@@ -123,6 +123,10 @@ pub(crate) async fn parked_events_come_in_the_order_they_were_parked(url: &str) 
     let park = Changes { inbox: inbox.collect(), park: events.clone(), ..Changes::default() };
     write(&mut store, &park).await;
 
+    // A damaged row is given like any other: it must not stop the sweep.
+    let damaged = "UPDATE parked SET properties = 'x' WHERE exception_id = 'EX-3'";
+    raw_sql(damaged).execute(&mut plain(url).await).await.expect("an update");
+
     let wanted = Wanted {
         exceptions: BTreeSet::from([id("EX-1"), id("EX-3"), id("EX-9")]),
         submitted: BTreeSet::from([id("EX-1")]),
@@ -134,10 +138,9 @@ pub(crate) async fn parked_events_come_in_the_order_they_were_parked(url: &str) 
     assert_eq!(bodies, [b"b", b"c", b"d"]);
     assert_eq!(snapshot.parked_count, 4, "counted for what nobody submits");
     assert_eq!(snapshot.parked_for, BTreeMap::from([(id("EX-3"), 1)]));
-    assert_eq!(
-        snapshot.parked.iter().map(|row| &row.event).collect::<Vec<_>>(),
-        events[1..].iter().collect::<Vec<_>>()
-    );
+    let mut expected = events[1..].to_vec();
+    expected[1].properties = Properties::default();
+    assert_eq!(snapshot.parked.iter().map(|row| row.event.clone()).collect::<Vec<_>>(), expected);
     let end = Changes {
         unpark: snapshot.parked.iter().map(|row| row.id).collect(),
         ended: vec![(key("b"), Outcome::Applied), (key("c"), Outcome::Failed("orphaned"))],
