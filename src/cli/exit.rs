@@ -79,6 +79,7 @@ impl From<SchemaError> for ExitError {
             | SchemaError::Older(_)
             | SchemaError::Foreign(_)
             | SchemaError::TooNew { .. }
+            | SchemaError::Encoding(_)
             | SchemaError::FsyncOff => Code::Refused,
         };
         Self::new(code, error.to_string())

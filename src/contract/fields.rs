@@ -30,7 +30,7 @@ impl<'a> Fields<'a> {
     /// Begins to read `data`. Bounds that hold for every text and list are checked at once.
     pub fn new(data: &'a Json) -> Self {
         let mut fields = Self { data, worst: None };
-        fields.bounds(data, "");
+        fields.bounds(data, &Way { name: "data", outer: None });
         fields
     }
 
@@ -185,32 +185,52 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Texts and lists anywhere in the data are bounded, also those nobody here knows.
-    fn bounds(&mut self, value: &Json, path: &str) {
+    /// Texts and lists anywhere in the data are bounded, also those nobody here knows. The way to a value is written out only
+    /// where something is wrong with it.
+    fn bounds(&mut self, value: &Json, way: &Way<'_>) {
         match value {
             Json::Text(text) => {
-                let max = if path == ".justification" { JUSTIFICATION_BYTES_MAX } else { TEXT_BYTES_MAX };
+                let max = if way.is_justification() { JUSTIFICATION_BYTES_MAX } else { TEXT_BYTES_MAX };
                 if text.len() > max {
-                    self.note(Reason::Schema, format!("data{path}: longer than {max} bytes"));
+                    self.note(Reason::Schema, format!("{way}: longer than {max} bytes"));
                 }
             }
             Json::List(items) => {
                 if items.len() > LIST_ITEMS_MAX {
-                    self.note(Reason::Schema, format!("data{path}: more than {LIST_ITEMS_MAX} items"));
+                    self.note(Reason::Schema, format!("{way}: more than {LIST_ITEMS_MAX} items"));
                 }
                 for item in items {
-                    self.bounds(item, path);
+                    self.bounds(item, way);
                 }
             }
             Json::Object(members) => {
                 for (name, member) in members {
-                    if !matches!(member, Json::Null | Json::Bool(_) | Json::Number(_)) {
-                        self.bounds(member, &format!("{path}.{name}"));
-                    }
+                    self.bounds(member, &Way { name, outer: Some(way) });
                 }
             }
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
+    }
+}
+
+/// Where a value stands.
+struct Way<'w> {
+    name: &'w str,
+    outer: Option<&'w Way<'w>>,
+}
+
+impl Way<'_> {
+    fn is_justification(&self) -> bool {
+        self.name == "justification" && self.outer.is_some_and(|outer| outer.outer.is_none())
+    }
+}
+
+impl std::fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(outer) = self.outer {
+            write!(f, "{outer}.")?;
+        }
+        f.write_str(self.name)
     }
 }
 

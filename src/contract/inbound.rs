@@ -264,7 +264,8 @@ fn check_envelope(
 ) -> Result<Content, Fault> {
     let version = envelope.text_at("specversion");
     if version != Some("1.0") {
-        return Err(Fault::new(Reason::UnsupportedVersion, format!("specversion {version:?}: expected \"1.0\"")));
+        let found = version.map_or("missing".to_owned(), |version| format!("{version:?}"));
+        return Err(Fault::new(Reason::UnsupportedVersion, format!("specversion is {found}: expected \"1.0\"")));
     }
     let event_type = match envelope.at("type") {
         Some(Json::Text(text)) => Some(text.as_str()),

@@ -12,6 +12,9 @@ use crate::domain::json::Json;
 /// Deepest nesting, counting the outermost value.
 const DEPTH_MAX: usize = 32;
 
+/// Longest message, in characters: it may repeat a part of the input, which may be long.
+const MESSAGE_CHARS_MAX: usize = 300;
+
 /// A document that was read.
 #[derive(Debug)]
 pub struct Document {
@@ -37,7 +40,12 @@ pub struct Fault {
 impl Fault {
     /// A fault with a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { reason, message }
     }
 }
 

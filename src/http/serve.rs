@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 const CONNECTIONS_MAX: usize = 256;
 /// Longest wait for a request's head, also on a connection kept alive: slow senders must not hold the connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest life of a connection: who asks and never reads the answer must not hold it for ever.
+const LIFE_MAX: Duration = Duration::from_secs(60);
 /// After the shutdown began, running answers have so long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: it means that the process is out of file descriptors, which does not pass at once.
@@ -41,7 +43,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         let Some((stream, peer, permit)) = accepted else { continue };
         let (router, ending) = (router.clone(), ending.subscribe());
         connections.spawn(async move {
-            converse(stream, peer, router, ending).await;
+            if tokio::time::timeout(LIFE_MAX, converse(stream, peer, router, ending)).await.is_err() {
+                tracing::debug!("an HTTP connection lived too long and was cut");
+            }
             drop(permit);
         });
     }

@@ -1,9 +1,12 @@
-//! Inputs of a turn: deliveries, decoded before the transaction begins, and what they name.
+//! Inputs of a turn: deliveries, decoded before the transaction begins, what they name, and a log line for each that was not
+//! applied.
+
+use tracing::{info, warn};
 
 use crate::broker::{Delivery, Properties};
 use crate::contract::inbound::{self, Inbound, Message};
 use crate::domain::command::Command;
-use crate::store::Wanted;
+use crate::store::{Outcome, Wanted};
 
 /// A delivery and what it says.
 #[derive(Debug)]
@@ -46,4 +49,25 @@ pub fn wanted(inputs: &[Input]) -> Wanted {
         }
     }
     wanted
+}
+
+/// One log line for each input that is committed as failed or refused: where it is settled, and by its ids alone.
+pub fn report(inputs: &[Input], outcomes: &[Outcome]) {
+    for (Input { inbound, .. }, outcome) in inputs.iter().zip(outcomes) {
+        let (source, id) = (inbound.source.as_str(), inbound.id.as_str());
+        match outcome {
+            Outcome::Failed(reason) => {
+                warn!(
+                    event.source = source,
+                    event.id = id,
+                    reason,
+                    "event {id} failed: {reason}; its bytes are kept among the failures"
+                );
+            }
+            Outcome::Refused(code) => {
+                info!(event.source = source, event.id = id, code, "event {id} was refused: {code}");
+            }
+            Outcome::Applied | Outcome::Repeated | Outcome::Parked => {}
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use super::input::{Input, wanted};
+use super::input::{self, Input, wanted};
 use super::outage::Outage;
 use super::plan::{Settled, Terms, plan};
 use super::publish::{Hand, PATIENCE};
@@ -170,6 +170,7 @@ impl Turns {
             match self.turn(&piece, &mut outage).await {
                 Ok((committed, begun)) => {
                     outage = Outage::new(self.settings.wait_max);
+                    input::report(&piece, &committed.outcomes);
                     outcomes.extend(&committed.outcomes);
                     let last = if pieces.is_empty() { tag } else { None };
                     self.hand_over_and_settle(committed, begun, last, &outcomes).await;
@@ -186,14 +187,20 @@ impl Turns {
         while let Ok(fates) = self.fates.try_recv() {
             self.note(fates);
         }
-        let wanted = self.wanted(inputs);
+        let mut wanted = self.wanted(inputs);
+        let ticked = wanted.expired_max > 0;
         loop {
             let begun = Instant::now();
             match self.attempt(inputs, &wanted).await {
                 Ok(committed) => {
                     outage.over();
-                    self.committed(&wanted, &committed);
+                    self.committed(ticked, &committed);
                     return Ok((committed, begun));
+                }
+                // What expires came uninvited: it is suspected before the inputs are.
+                Err(Trouble::Poison(poison)) if wanted.expired_max > 0 => {
+                    error!("parked events cannot expire, and stay: {}", poison.message);
+                    wanted.expired_max = 0;
                 }
                 Err(Trouble::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => {
                     return Err(Cut::Poison(poison));
@@ -261,7 +268,7 @@ impl Turns {
     }
 
     /// What follows from a committed turn, before anything else happens.
-    fn committed(&mut self, wanted: &Wanted, committed: &Committed) {
+    fn committed(&mut self, ticked: bool, committed: &Committed) {
         self.settled = Settled::default();
         self.flush_at = None;
         if committed.outbox_full != self.outbox_full {
@@ -274,8 +281,8 @@ impl Turns {
                 info!("the outbox has room again: consumption goes on");
             }
         }
-        if wanted.expired_max > 0 {
-            let at_once = committed.claims_full || committed.expired >= wanted.expired_max;
+        if ticked {
+            let at_once = committed.claims_full || committed.expired >= EXPIRED_MAX;
             self.next_tick = Instant::now() + if at_once { Duration::ZERO } else { TICK };
             if committed.claims_full {
                 self.claims_max = (self.claims_max * 2).min(CLAIMS_MAX);

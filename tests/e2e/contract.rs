@@ -386,7 +386,12 @@ pub(crate) async fn exit_codes_are_as_written() {
     assert_eq!(code(&away, &["migrate", "status"]).await, Some(5));
     assert_eq!(code(&away, &["exceptions", "show", "EX-0"]).await, Some(5));
     assert_eq!(code(&away, &["topology", "check"]).await, Some(5));
-    let sql = "UPDATE schema_compatibility SET migration = 9999";
+    let sql = "CREATE DATABASE exit_codes_latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
+    sqlx::query(sql).execute(&mut stage.connect().await).await.unwrap();
+    let latin = setup.clone().rules(RULES).database_url(&stage.servers().database_url("exit_codes_latin1"));
+    latin.cli_ok(&["migrate", "up"]).await;
+    assert_eq!(code(&latin, &["run"]).await, Some(6), "a database that cannot hold every text");
+    let sql = "UPDATE schema_compatibility SET oldest_compatible = 9999";
     sqlx::query(sql).execute(&mut stage.connect().await).await.unwrap();
     assert_eq!(code(&setup.rules(RULES), &["run"]).await, Some(6), "the schema says that it is incompatible");
 }

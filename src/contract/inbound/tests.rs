@@ -241,3 +241,10 @@ fn tens_of_thousands_of_attributes_are_read_in_no_time() {
     // Compared each with each they take half a minute.
     assert_eq!(structured(&body).content.expect_err("data is empty").reason, Reason::Schema);
 }
+
+#[test]
+fn a_message_repeats_only_a_part_of_a_long_input() {
+    let fault = structured(&envelope(&"x".repeat(100_000), "{}")).content.unwrap_err();
+    assert_eq!(fault.reason, Reason::UnknownType);
+    assert!(fault.message.chars().count() <= 301, "{}", fault.message.len());
+}

@@ -66,12 +66,22 @@ pub(super) struct MayRequest {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Anybody {
-    #[serde(default, rename = "any")]
-    _any: bool,
+    #[serde(rename = "any")]
+    _any: Yes,
     #[serde(default, rename = "users")]
     _users: Option<NotBuilt>,
     #[serde(default, rename = "groups")]
     _groups: Option<NotBuilt>,
+}
+
+/// `true`: the other answer is not built yet.
+#[derive(Debug)]
+struct Yes;
+
+impl<'de> Deserialize<'de> for Yes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if bool::deserialize(deserializer)? { Ok(Self) } else { Err(de::Error::custom("only `true` is built yet")) }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -117,6 +117,8 @@ fn what_is_not_built_yet_is_an_error_that_says_so() {
     check("groups: [ciso-office] }", "fields: [requester.manager] }", 28, "not built yet");
     check("{ max_extension: 14d }", "{ kev_due_date: ignore }", 29, "not built yet");
     check("fallback:", "tests: []\nfallback:", 43, "not built yet");
+    check("may_request: { any: true }", "may_review: { any: false }", 7, "only `true` is built");
+    check("may_request: { any: true }", "may_review: { users: [a@example.com] }", 7, "not built yet");
 }
 
 #[test]

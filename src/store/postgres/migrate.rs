@@ -15,6 +15,7 @@ const LOCK_WAIT: (&str, &str) = ("lock_timeout", "30s");
 const HAS_SCHEMA: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
 const APPLIED: &str = "SELECT version, description, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
 const OLDEST_COMPATIBLE: &str = "SELECT max(oldest_compatible) FROM schema_compatibility";
+const ENCODING: &str = "SELECT current_setting('server_encoding')";
 const FSYNC: &str = "SELECT current_setting('fsync')";
 
 /// One migration.
@@ -66,6 +67,9 @@ pub enum SchemaError {
         /// The newest one this program knows.
         known: i64,
     },
+    /// It cannot hold every text.
+    #[error("the database's encoding is {0}: ids and texts may hold any character, create it with encoding UTF8")]
+    Encoding(String),
     /// What is committed may be lost.
     #[error("the database runs with `fsync = off`: turn it on, or set `database.allow_fsync_off` for a trial")]
     FsyncOff,
@@ -97,6 +101,10 @@ pub async fn status(url: &str) -> Result<Vec<MigrationStatus>, SchemaError> {
 pub async fn check(url: &str, fsync_off: FsyncOff) -> Result<(), SchemaError> {
     let mut connection = connect(url).await?;
     check_schema(&mut connection).await?;
+    let encoding: String = query_scalar(ENCODING).fetch_one(&mut connection).await?;
+    if encoding != "UTF8" {
+        return Err(SchemaError::Encoding(encoding));
+    }
     let fsync: String = query_scalar(FSYNC).fetch_one(&mut connection).await?;
     if fsync == "off" && fsync_off == FsyncOff::Refused {
         return Err(SchemaError::FsyncOff);
