@@ -28,7 +28,9 @@ fn main() -> std::process::ExitCode {
 }
 
 fn cases() -> Vec<Trial> {
-    let mut cases = harness::cases();
+    // The longest first: the others run beside it.
+    let mut cases = cases![crashes::each_server_is_away_for_a_minute];
+    cases.extend(harness::cases());
     cases.extend(store::cases());
     cases.extend(cases![
         crashes::killed_after_receive,
@@ -41,7 +43,6 @@ fn cases() -> Vec<Trial> {
         crashes::the_reply_to_commit_is_lost,
         crashes::the_broker_is_killed_under_load,
         crashes::the_database_is_killed_under_load,
-        crashes::each_server_is_away_for_a_minute,
         crashes::a_decision_and_its_submission_at_the_same_instant,
         contract::a_request_goes_through_two_levels,
         contract::nobody_to_review_goes_to_triage,

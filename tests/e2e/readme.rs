@@ -22,6 +22,7 @@ pub(crate) async fn the_second_command_shows_four_requests() {
         assert!(said.contains(&format!("{id}  {state}")), "{id} is not {state}: {said}");
     }
     assert!(said.contains("self_approval"), "{said}");
+    assert!(said.contains("exceptions.out.tickets\t9"), "seven status changes and two deferrals: {said}");
 }
 
 /// Also when its output goes away half-way, as in `up | head`, and when two start on one folder.
