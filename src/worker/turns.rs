@@ -189,18 +189,22 @@ impl Turns {
         }
         let mut wanted = self.wanted(inputs);
         let ticked = wanted.expired_max > 0;
+        let mut suspected = None;
         loop {
             let begun = Instant::now();
             match self.attempt(inputs, &wanted).await {
                 Ok(committed) => {
+                    if let Some(message) = suspected {
+                        error!("parked events whose time is over cannot be set aside, and stay: {message}");
+                    }
                     outage.over();
                     self.committed(ticked, &committed);
                     return Ok((committed, begun));
                 }
-                // What expires came uninvited: it is suspected before the inputs are.
+                // What expires came uninvited: it is suspected before the inputs are, and cleared if they fail without it too.
                 Err(Trouble::Poison(poison)) if wanted.expired_max > 0 => {
-                    error!("parked events cannot expire, and stay: {}", poison.message);
                     wanted.expired_max = 0;
+                    suspected = Some(poison.message);
                 }
                 Err(Trouble::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => {
                     return Err(Cut::Poison(poison));
