@@ -3,6 +3,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::message::Properties;
 use crate::domain::ids::{Digest, hex};
 use crate::domain::json::Json;
 
@@ -30,6 +31,20 @@ pub fn of_text(event_type: &str, data: &[u8]) -> [u8; 32] {
 pub fn of_unreadable(body: &[u8], content_type: &str) -> String {
     let hash: [u8; 32] = Sha256::new().chain_update(body).chain_update(content_type).finalize().into();
     hex(&hash)
+}
+
+/// SHA-256 over a message as it came, unread; the first half. Not over what brokers add on the way (`x-*`): a copy from a
+/// dead-letter queue is the same message.
+pub fn of_message(properties: &Properties, body: &[u8]) -> Digest {
+    let content_type = properties.content_type.as_deref().unwrap_or_default();
+    let headers = properties.headers.iter().filter(|(name, _)| !name.starts_with("x-"));
+    let parts = headers.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    let mut sha = Sha256::new();
+    for part in [content_type.as_bytes()].into_iter().chain(parts).chain([body]) {
+        sha.update((part.len() as u64).to_be_bytes());
+        sha.update(part);
+    }
+    Digest::of_sha256(&sha.finalize().into())
 }
 
 /// Canonical JSON: members sorted by the bytes of their unescaped names, no white space, strings with the fewest escapes

@@ -4,7 +4,9 @@
 
 mod connection;
 mod exceptions;
+mod marked;
 pub mod migrate;
+mod notes;
 mod read;
 mod rings;
 pub mod views;
@@ -38,10 +40,9 @@ const OUTBOX_COUNT: &str = "SELECT count(*) FROM outbox";
 
 /// Every statement that turns prepare: for a test that asks a server for its plans.
 pub fn statements() -> impl Iterator<Item = &'static str> {
-    [exceptions::STATEMENTS, read::STATEMENTS, rings::STATEMENTS, write::STATEMENTS, &[OUTBOX_BOUND, OUTBOX_COUNT]]
-        .into_iter()
-        .flatten()
-        .copied()
+    let outbox: &[&str] = &[OUTBOX_BOUND, OUTBOX_COUNT];
+    let rooms = [exceptions::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS, read::STATEMENTS, rings::STATEMENTS];
+    rooms.into_iter().chain([write::STATEMENTS, outbox]).flatten().copied()
 }
 
 /// The URL cannot be used. It is not repeated: it may hold a password.
@@ -121,6 +122,7 @@ async fn transact(
     outbox_max: u64,
 ) -> Result<Committed, Fault> {
     let Loaded { snapshot, mut keys, epoch, expired } = read::load(connection, wanted).await?;
+    let marked = marked::next(connection, wanted.marked_max).await?;
     let mut outgoing = snapshot.claimed.clone();
     let claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
 
@@ -143,7 +145,7 @@ async fn transact(
     }
     raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
     let outbox_full = memory.outbox_full;
-    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full })
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked })
 }
 
 async fn outbox_is_full(connection: &mut PgConnection, outbox_max: u64) -> Result<bool, Fault> {

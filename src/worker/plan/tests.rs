@@ -4,10 +4,12 @@
 use proptest::prelude::*;
 
 use super::super::input::wanted;
+use super::waiting::PARKED_FOR_ONE_MAX;
 use super::*;
 use crate::broker::Delivery;
 use crate::domain::dates::parse_time;
 use crate::domain::history::Entry;
+use crate::store::{Failure, NewParked};
 
 const RULES: &str = r#"
 apiVersion: reprieve/v1
@@ -44,7 +46,10 @@ impl Memory {
         let wanted = wanted(inputs);
         let conflicts =
             |key: &EventKey| self.failures.values().filter(|f| f.event_key == *key).map(|f| f.digest).collect();
-        let seen = |key: &EventKey| Some((*key, Seen { digest: self.inbox.get(key)?.0, conflicts: conflicts(key) }));
+        let seen = |key: &EventKey| {
+            let (digest, outcome) = *self.inbox.get(key)?;
+            Some((*key, Seen { digest, failed: matches!(outcome, Outcome::Failed(_)), conflicts: conflicts(key) }))
+        };
         let parked = self.parked.iter().filter(|(_, event)| wanted.submitted.contains(&event.exception_id));
         Snapshot {
             database_time: now(),
@@ -65,6 +70,7 @@ impl Memory {
             parking_ttl: Duration::from_secs(60),
             parking_max: 1_000,
             store_rule_set: false,
+            parked_blamed: None,
         };
         let changes = plan(&inputs, &Settled::default(), &terms, self.snapshot(&inputs));
         assert_eq!(changes.outcomes.len(), inputs.len());
@@ -186,9 +192,10 @@ fn only_so_many_wait_for_one_submission() {
         parking_ttl: Duration::from_secs(60),
         parking_max: 100_000,
         store_rule_set: false,
+        parked_blamed: None,
     };
     let mut snapshot = Memory::default().snapshot(&inputs);
-    snapshot.parked_for = BTreeMap::from([(ExceptionId::parse("EX-1").unwrap(), 3)]);
+    snapshot.parked_for = BTreeMap::from([(ExceptionId::parse("EX-1").unwrap(), Waiting { events: 3, bytes: 0 })]);
     snapshot.parked_count = 3;
     let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
     assert_eq!((changes.park.len(), changes.failures.len()), (997, 8));
