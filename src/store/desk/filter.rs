@@ -185,7 +185,7 @@ impl Limit {
     pub const DEFAULT: Self = Self(50);
     /// A page stays an answer of a moment; whoever wants more follows the cursor.
     pub const MAX: Self = Self(500);
-    /// Marked in one transaction: some ten milliseconds for which a turn may have to wait.
+    /// Marked in one transaction: a tenth of a second at most for which a turn may have to wait.
     pub const STEP: Self = Self(1_000);
 
     /// The number.

@@ -104,7 +104,7 @@ ORDER BY p.place";
 
 const OUTBOX: &str = "\
 SELECT
-  count(*), count(*) FILTER (WHERE unroutable), greatest(0, floor(extract(epoch FROM now() - min(created_at))))::bigint
+  count(*), count(*) FILTER (WHERE unroutable), floor(extract(epoch FROM now() - min(created_at)))::bigint
 FROM outbox";
 
 /// Every statement of this file.
