@@ -28,9 +28,9 @@ async fn stage(name: &str) -> (Stage, WorkerSetup, Client, Worker) {
 }
 
 async fn counted(stage: &Stage, what: &'static str, expected: i64) {
-    let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {what}"));
     let found = async || {
-        let count: i64 = sqlx::query_scalar(sql.clone()).fetch_one(&mut stage.connect().await).await.unwrap();
+        let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {what}"));
+        let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut stage.connect().await).await.unwrap();
         (count == expected).then_some(())
     };
     eventually(what, SOON, found).await;

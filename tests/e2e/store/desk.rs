@@ -59,7 +59,7 @@ pub(crate) async fn every_statement_of_the_desk_is_good(url: &str) {
     drop(open(url).await);
     let mut connection = plain(url).await;
     for sql in statements() {
-        let prepared = connection.prepare(sqlx::AssertSqlSafe(sql).into_sql_str()).await;
+        let prepared = connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
         assert!(prepared.is_ok(), "{sql}\n{:?}", prepared.err());
     }
 }
