@@ -1,5 +1,5 @@
-//! The worker's HTTP side: probes for the orchestrator, look-ups for people, and the marks an operator
-//! makes. No pages, no ingest, no metrics yet. Who may ask is decided in `auth`, what is answered in [`api`], [`desk`] and `probes`.
+//! The worker's HTTP side: probes for the orchestrator, look-ups for people, and the marks an operator makes. No pages, no
+//! ingest, no metrics yet. Who may ask is decided in `auth`, what is answered in [`api`], [`desk`] and `probes`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,8 @@ pub use serve::serve;
 
 use problem::problem;
 
-/// Longest time for one answer; every statement behind it has a shorter limit of its own, so it is only reached when the database is in trouble.
+/// Longest time for one answer; every statement behind it has a shorter limit of its own, so it is only reached when the
+/// database is in trouble.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest body that is read. Nothing that is built reads one.
 const BODY_BYTES_MAX: usize = 16 * 1024;

@@ -162,15 +162,9 @@ impl Marked {
 
     fn text(&self, mark: Mark) -> String {
         let state = mark.makes();
-        let mut text = if self.dry_run {
-            format!("{} would be marked: {state}", failures(self.changed))
-        } else {
-            format!("{} marked: {state}", failures(self.changed))
-        };
-        if self.already > 0 {
-            text.push_str(&format!("; {} needed no mark", self.already));
-        }
-        text
+        let verb = if self.dry_run { "would be marked" } else { "marked" };
+        let already = if self.already > 0 { format!("; {} needed no mark", self.already) } else { String::new() };
+        format!("{} {verb}: {state}{already}", failures(self.changed))
     }
 
     fn end(&self, mark: Mark) -> Result<(), ExitError> {

@@ -239,11 +239,11 @@ async fn a_question_that_is_not_understood_is_not_answered_as_another() {
 
 #[tokio::test]
 async fn a_mark_is_made_once_and_answered_with_the_failure() {
+    use FailureState::{Discarded, Open, Resolved, Retrying};
     let path = |state: FailureState, verb: &str| {
         let place = FailureState::ALL.iter().position(|known| *known == state).unwrap();
         format!("/api/v1/failures/{}/{verb}", Uuid::from_u128(place as u128))
     };
-    use FailureState::{Discarded, Open, Resolved, Retrying};
     for (verb, state, status, after) in [
         ("retry", Open, 200, "retrying"),
         ("retry", Discarded, 200, "retrying"),
