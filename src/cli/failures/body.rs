@@ -106,12 +106,12 @@ mod tests {
 
     #[test]
     fn json_is_put_in_lines_and_stays_as_it_is_written() {
-        let body = br#"{"a":1.50,"a" : [ ],"b":{"c":"x, {\"y\": 1}"},"d":[1,{ }]}"#;
+        let body = br#"{"a":1.50,"a" : [ ],"b":{"c":"x\",\" {1}"},"d":[1,{ }]}"#;
         let lines = r#"  {
     "a": 1.50,
     "a": [],
     "b": {
-      "c": "x, {\"y\": 1}"
+      "c": "x\",\" {1}"
     },
     "d": [
       1,
@@ -138,6 +138,7 @@ mod tests {
     #[test]
     fn a_large_body_is_cut_and_a_deep_one_is_no_larger() {
         let deep = format!("{}{}{}", "[".repeat(100), "1,".repeat(50_000) + "1", "]".repeat(100));
+        assert!(in_lines(&deep).len() < 2 * SHOWN_BYTES_MAX, "not made only to be thrown away");
         for body in ["é".repeat(SHOWN_BYTES_MAX).into_bytes(), deep.into_bytes(), vec![0xff; 100_000]] {
             let text = shown(&body);
             assert!(text.ends_with("cut here") && text.len() < 2 * SHOWN_BYTES_MAX, "{}", text.len());
