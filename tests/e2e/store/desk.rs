@@ -84,7 +84,7 @@ pub(crate) async fn a_list_of_the_desk_is_read_page_by_page(url: &str) {
 pub(crate) async fn each_filter_of_the_desk_finds_its_failures(url: &str) {
     let mut failures = numbered(0..4);
     failures[1].reason = "schema";
-    failures[1].fingerprint = "schema/t/x".to_owned();
+    "schema/t/x".clone_into(&mut failures[1].fingerprint);
     failures[2].event_type = Some("exception.decision.v1".to_owned());
     let desk = desk_with(url, failures).await;
     desk.mark(Mark::Discard, &uuids(&[0])).await.expect("marked");
