@@ -12,8 +12,11 @@ use crate::telemetry;
 mod events;
 mod exceptions;
 mod exit;
+mod failures;
 mod migrate;
+mod outbox;
 mod output;
+mod parked;
 mod parts;
 mod run;
 mod topology;
@@ -64,6 +67,15 @@ enum Command {
     /// Exception requests
     #[command(subcommand)]
     Exceptions(exceptions::Command),
+    /// Events that could not be processed
+    #[command(subcommand)]
+    Failures(failures::Command),
+    /// Events that wait for their submission
+    #[command(subcommand)]
+    Parked(parked::Command),
+    /// What is to be published
+    #[command(subcommand)]
+    Outbox(outbox::Command),
 }
 
 /// Runs the command and says how the process should end.
@@ -97,6 +109,9 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Topology(command) => topology::run(command, &config, &output).await,
             Command::Events(command) => events::run(command, &config, &output).await,
             Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
+            Command::Failures(command) => failures::run(command, &config, &output).await,
+            Command::Parked(command) => parked::run(command, &config, &output).await,
+            Command::Outbox(command) => outbox::run(command, &config, &output).await,
         }
     })
 }

@@ -117,10 +117,10 @@ fn sql_lives_only_in_the_store() {
     }
 }
 
-/// sqlx 0.9.0 loses writes when a future of `begin()` is dropped: the transaction stays open on a pooled connection. Turns say
-/// BEGIN themselves on a connection that is dropped with them; look-ups need none.
+/// sqlx 0.9.0 loses writes when a future of `begin()` is dropped: the transaction stays open on a pooled connection. Turns and
+/// marks say BEGIN themselves on a connection that is dropped with them; look-ups need none.
 #[test]
-fn nothing_begins_a_transaction_but_the_turn() {
+fn nothing_begins_a_transaction_through_the_driver() {
     for (file, text) in sources() {
         let begins = |line: &str| line.contains("pool.begin(") || line.contains(".begin().await");
         let says = |line: &str| line.contains("\"BEGIN") && !file.starts_with("store/");

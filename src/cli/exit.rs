@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::broker::rabbitmq::RabbitError;
+use crate::store::desk::DeskError;
 use crate::store::postgres::BadUrl;
 use crate::store::postgres::migrate::SchemaError;
 
@@ -83,6 +84,12 @@ impl From<SchemaError> for ExitError {
             | SchemaError::FsyncOff => Code::Refused,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<DeskError> for ExitError {
+    fn from(error: DeskError) -> Self {
+        Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Code, ExitError};
 use crate::broker::rabbitmq;
 use crate::config::Config;
 use crate::domain::rules::RuleSet;
+use crate::store::postgres::desk::PostgresDesk;
 
 /// The broker.
 pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
@@ -19,6 +20,11 @@ pub(super) fn rabbit_names(config: &Config) -> rabbitmq::Settings {
         prefetch: config.amqp_prefetch,
         wait_max: config.retry_wait_max,
     }
+}
+
+/// The operator's desk.
+pub(super) fn desk(config: &Config) -> Result<PostgresDesk, ExitError> {
+    Ok(PostgresDesk::new(config.database_url()?.expose())?)
 }
 
 /// The rules file, read and checked.

@@ -14,6 +14,7 @@ use crate::health::Health;
 use crate::http;
 use crate::retry::Waits;
 use crate::store::postgres::PostgresStore;
+use crate::store::postgres::desk::PostgresDesk;
 use crate::store::postgres::migrate::{self, FsyncOff, SchemaError};
 use crate::store::postgres::views::PostgresViews;
 use crate::worker::{supervisor, turns};
@@ -30,7 +31,8 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
         ExitError::new(Code::Configuration, format!("cannot listen on {listen}: {error}; set REPRIEVE_HTTP_LISTEN"))
     })?;
     let views = Arc::new(PostgresViews::new(parts.database_url.expose())?);
-    let router = http::router(http::State { health: health.clone(), views, token: config.http_token.clone() });
+    let desk = Arc::new(PostgresDesk::new(parts.database_url.expose())?);
+    let router = http::router(http::State { health: health.clone(), views, desk, token: config.http_token.clone() });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
     // The probes go on answering while the worker drains: not ready, but alive.

@@ -1,9 +1,12 @@
 //! The Postgres store: [`PostgresStore`] runs turns on one held session. A turn is `read`, the caller's plan, `write`;
 //! whatever goes wrong in between, or leaves in between, takes the session along, because nobody knows what a session would
-//! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`].
+//! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`], the
+//! operator's: [`desk`].
 
 mod connection;
+pub mod desk;
 mod exceptions;
+mod lent;
 mod marked;
 pub mod migrate;
 mod notes;

@@ -12,6 +12,7 @@
 mod books;
 mod contract;
 mod crashes;
+mod desk;
 mod harness;
 mod readme;
 mod stops;
@@ -55,6 +56,10 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+        desk::failures_are_found_understood_and_marked,
+        desk::an_edit_is_a_failure_of_its_own,
+        desk::what_waits_is_shown,
+        desk::the_api_shows_and_marks_the_same,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
         readme::links_lead_somewhere,

@@ -178,6 +178,11 @@ impl Worker {
         http::get(self.address, path).await
     }
 
+    /// Tells it something over HTTP, without a body.
+    pub(crate) async fn post(&self, path: &str) -> std::io::Result<http::Response> {
+        http::ask(self.address, "POST", path).await
+    }
+
     /// Everything it wrote so far, standard output and error together.
     pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
