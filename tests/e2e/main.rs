@@ -10,6 +10,7 @@
 )]
 
 mod books;
+mod border;
 mod contract;
 mod crashes;
 mod desk;
@@ -45,6 +46,10 @@ fn cases() -> Vec<Trial> {
         crashes::the_broker_is_killed_under_load,
         crashes::the_database_is_killed_under_load,
         crashes::a_decision_and_its_submission_at_the_same_instant,
+        border::a_failure_is_mended_and_let_in_again,
+        border::an_orphan_is_let_in_when_its_submission_is_there,
+        border::a_message_that_ends_the_process_is_set_aside,
+        border::what_the_broker_gave_up_on_comes_home,
         contract::a_request_goes_through_two_levels,
         contract::nobody_to_review_goes_to_triage,
         contract::what_cannot_be_processed_is_stored_and_announced,
