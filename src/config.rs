@@ -11,6 +11,7 @@ pub mod error;
 pub mod keys;
 pub mod layers;
 pub mod secret;
+mod trust;
 mod values;
 
 pub use error::ConfigError;
@@ -19,6 +20,8 @@ pub use secret::Secret;
 
 use error::{Fault, Origin};
 use values::Values;
+
+use crate::contract::trust::Trust;
 
 /// Longest prefix: the longest name after it has 29 characters, and AMQP allows 255 bytes.
 const PREFIX_LENGTH_MAX: usize = 64;
@@ -73,6 +76,8 @@ pub struct Config {
     pub rules: PathBuf,
     /// `source`
     pub source: String,
+    /// `trust`
+    pub trust: Option<Trust>,
     /// `clock.offset`
     pub clock_offset: TimeDelta,
     /// `log.format`
@@ -141,6 +146,7 @@ fn read(values: &mut Values) -> Option<Config> {
     let links_exception = values.text("links.exception", |text| visible(text, 0, LINK_LENGTH_MAX));
     let rules = values.text("rules", |text| visible(text, 1, LINK_LENGTH_MAX).map(PathBuf::from));
     let source = values.text("source", |text| visible(text, 1, SOURCE_LENGTH_MAX));
+    let trust = trust::read(std::mem::take(&mut values.0.trust), &mut values.0.faults);
     let clock_offset = values.offset("clock.offset");
     let log_format = values.word("log.format").map(|place| match place {
         1 => LogFormat::Human,
@@ -164,6 +170,7 @@ fn read(values: &mut Values) -> Option<Config> {
         links_exception: links_exception?,
         rules: rules?,
         source: source?,
+        trust,
         clock_offset: clock_offset?,
         log_format: log_format?,
     })

@@ -9,3 +9,4 @@ pub mod message;
 pub mod outbound;
 pub mod reason;
 pub mod shapes;
+pub mod trust;

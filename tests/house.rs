@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("broker", &["domain", "contract", "health", "retry", "broker"]),
     ("store", &["domain", "contract", "health", "store"]),
     ("worker", &["domain", "contract", "store", "broker", "retry", "worker"]),
-    ("config", &["config"]),
+    ("config", &["contract", "config"]), // the trust table is read into what judges by it
     ("telemetry", &["config"]),
     ("http", &["domain", "contract", "store", "health", "config", "http"]),
 ];

@@ -135,6 +135,7 @@ impl Parts {
                 wait_max: config.retry_wait_max,
                 clock: Arc::new(move || chrono::Utc::now() + offset),
                 rules: Arc::new(parts::rules(config)?),
+                trust: config.trust.clone(),
             },
         })
     }

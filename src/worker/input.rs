@@ -5,6 +5,7 @@ use tracing::{info, warn};
 
 use crate::broker::{Delivery, Properties};
 use crate::contract::inbound::{self, Inbound, Message};
+use crate::contract::trust::Trust;
 use crate::domain::command::Command;
 use crate::store::{Outcome, Wanted};
 
@@ -18,21 +19,29 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads a delivery.
-    pub fn read(delivery: Delivery) -> Self {
-        let inbound = decode(&delivery.properties, &delivery.body);
+    /// Reads a delivery, and turns away what its sender is not trusted with.
+    pub fn read(delivery: Delivery, trust: Option<&Trust>) -> Self {
+        let message = message(&delivery.properties, &delivery.body);
+        let mut inbound = inbound::decode(&message);
+        if let Some(trust) = trust {
+            inbound = trust.judge(inbound, delivery.properties.user_id.as_deref(), &message);
+        }
         Self { delivery, inbound }
     }
 }
 
-/// Reads a body with its properties.
+/// Reads a body with its properties, whoever sent it: of what was parked that was asked when it came.
 pub fn decode(properties: &Properties, body: &[u8]) -> Inbound {
-    inbound::decode(&Message {
+    inbound::decode(&message(properties, body))
+}
+
+fn message<'a>(properties: &'a Properties, body: &'a [u8]) -> Message<'a> {
+    Message {
         content_type: properties.content_type.as_deref(),
         content_encoding: properties.content_encoding.as_deref(),
         headers: &properties.headers,
         body,
-    })
+    }
 }
 
 /// What the inputs name: all that a turn has to read.

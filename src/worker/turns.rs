@@ -19,6 +19,7 @@ use crate::broker::{Batch, Source, Tag};
 use crate::contract::json::Fault;
 use crate::contract::outbound::Voice;
 use crate::contract::reason::Reason;
+use crate::contract::trust::Trust;
 use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::rules::RuleSet;
 use crate::store::{Committed, Outcome, Store, StoreError, Wanted};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub clock: Clock,
     /// The rules in force.
     pub rules: Arc<RuleSet>,
+    /// The setting `trust`; without it anybody may publish anything.
+    pub trust: Option<Trust>,
 }
 
 /// The channels to and from the publishing loop, and the word to stop.
@@ -124,7 +127,8 @@ impl Turns {
         loop {
             match self.next_work(&mut stop).await {
                 Work::Deliveries(Batch { tag, deliveries }) => {
-                    let inputs = deliveries.into_iter().map(Input::read).collect();
+                    let inputs =
+                        deliveries.into_iter().map(|one| Input::read(one, self.settings.trust.as_ref())).collect();
                     self.turns(inputs, Some(tag)).await;
                 }
                 Work::Time => self.turns(Vec::new(), None).await,

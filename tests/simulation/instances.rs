@@ -103,6 +103,7 @@ impl Slot {
             wait_max: Duration::from_secs(30),
             clock: Arc::new(move || shared.with(|world| world.database_time()) + off),
             rules: Arc::clone(&RULE_SET),
+            trust: None,
         }
     }
 
