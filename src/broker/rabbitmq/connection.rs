@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPUri, SASLMechanism};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
 use super::guard::{self, Wire};
@@ -23,6 +23,14 @@ pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<Wire, 
         Ok(Err(error)) => Err(explain(action, &error)),
         Err(_) => Err(silent(action, CONNECT_MAX)),
     }
+}
+
+/// The user the connection is made with. The broker vouches for it where a message names it, which a worker with a trust table
+/// asks for. `None` where the address does not say: with `auth_mechanism=external` the certificate does.
+pub(super) fn user_of(uri: &str) -> Result<Option<String>, RabbitError> {
+    let uri = parse(uri)?;
+    let named = uri.query.auth_mechanism != Some(SASLMechanism::External);
+    Ok(named.then_some(uri.authority.userinfo.username))
 }
 
 /// Opens a channel.
@@ -107,6 +115,13 @@ mod tests {
         assert_eq!(parse("amqp://localhost/").expect("valid").vhost, "/");
         assert_eq!(parse("amqp://localhost/%2f").expect("valid").vhost, "/");
         assert_eq!(parse("amqp://localhost/team").expect("valid").vhost, "team");
+    }
+
+    #[test]
+    fn the_user_is_the_one_the_connection_is_made_with() {
+        assert_eq!(user_of("amqp://a%40b:x@localhost").expect("valid"), Some("a@b".to_owned()));
+        assert_eq!(user_of("amqp://localhost").expect("valid"), Some("guest".to_owned()));
+        assert_eq!(user_of("amqps://localhost?auth_mechanism=external").expect("valid"), None);
     }
 
     #[test]
