@@ -4,6 +4,7 @@
 
 mod connection;
 mod exceptions;
+pub mod grants;
 pub mod migrate;
 mod read;
 mod rings;
