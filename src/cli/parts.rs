@@ -1,7 +1,7 @@
 //! From the settings to the parts they describe: what several commands need.
 
 use super::{Code, ExitError};
-use crate::broker::rabbitmq;
+use crate::broker::rabbitmq::{self, Certificates};
 use crate::config::Config;
 use crate::domain::rules::RuleSet;
 
@@ -15,6 +15,10 @@ pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
 pub(super) fn rabbit_names(config: &Config) -> rabbitmq::Settings {
     rabbitmq::Settings {
         uri: String::new(),
+        certificates: Certificates {
+            ca_file: config.amqp_ca_file.clone(),
+            client_files: config.amqp_client_files.clone(),
+        },
         prefix: config.amqp_prefix.clone(),
         prefetch: config.amqp_prefetch,
         wait_max: config.retry_wait_max,

@@ -72,6 +72,27 @@ pub const KEYS: &[Key] = &[
     ),
     key("amqp.url", "AMQP_URL", Form::Secret, None, "the broker: amqp:// or amqps://user:password@host/vhost"),
     key(
+        "amqp.ca_file",
+        "REPRIEVE_AMQP__CA_FILE",
+        Form::Text,
+        Some(""),
+        "amqps: authorities beside those of the system, PEM",
+    ),
+    key(
+        "amqp.client_cert_file",
+        "REPRIEVE_AMQP__CLIENT_CERT_FILE",
+        Form::Text,
+        Some(""),
+        "amqps: the client's certificate, PEM",
+    ),
+    key(
+        "amqp.client_key_file",
+        "REPRIEVE_AMQP__CLIENT_KEY_FILE",
+        Form::Text,
+        Some(""),
+        "amqps: its key, PEM without pass phrase",
+    ),
+    key(
         "amqp.prefix",
         "REPRIEVE_AMQP__PREFIX",
         Form::Text,

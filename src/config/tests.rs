@@ -204,3 +204,17 @@ fn trust_stands_in_the_file_and_nowhere_else() {
         assert!(faults(&[flag], &[], None).contains("(--set): is a table of users"), "{flag}");
     }
 }
+
+#[test]
+fn files_that_would_not_be_used_are_a_fault() {
+    let [ca, cert, key] = ["amqp.ca_file=/ca", "amqp.client_cert_file=/cert", "amqp.client_key_file=/key"];
+    let (tls, plain) = ([("AMQP_URL", "amqps://h")], [("AMQP_URL", "amqp://h")]);
+    let config = load(&[ca, cert, key], &tls, None).unwrap();
+    assert_eq!(config.amqp_ca_file, Some("/ca".into()));
+    assert_eq!(config.amqp_client_files, Some(("/cert".into(), "/key".into())));
+    assert_eq!(load(&[ca], &tls, None).unwrap().amqp_client_files, None);
+    assert_eq!(load(&[cert, key], &[], None).unwrap().amqp_ca_file, None, "for commands that need no broker");
+    assert!(faults(&[ca], &plain, None).contains("amqp.ca_file (--set): would not be used: write amqps://"));
+    assert!(faults(&[cert], &tls, None).contains("is of no use alone: set amqp.client_key_file too"));
+    assert!(faults(&[key], &tls, None).contains("is of no use alone: set amqp.client_cert_file too"));
+}

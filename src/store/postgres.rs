@@ -55,6 +55,17 @@ pub fn turn_options(url: &str) -> Result<PgConnectOptions, BadUrl> {
     connection::turn_options(url).map_err(BadUrl)
 }
 
+/// What is said at the start of the worker where the password and all that is stored leave this machine unencrypted.
+pub fn clear_text_warning(url: &str) -> Result<Option<String>, BadUrl> {
+    let host = connection::clear_text_host(url).map_err(BadUrl)?;
+    Ok(host.map(|host| {
+        format!(
+            "the database's sslmode lets password and data travel to {host} in clear text: write sslmode=verify-full in \
+             DATABASE_URL, with sslrootcert for an authority of your own"
+        )
+    }))
+}
+
 /// Runs turns in a Postgres database, one at a time in the whole of it.
 pub struct PostgresStore {
     options: PgConnectOptions,
@@ -162,6 +173,8 @@ enum Fault {
     Database(#[from] sqlx::Error),
     #[error("no answer to COMMIT that says what became of it: {0}")]
     Commit(#[source] sqlx::Error),
+    #[error("{0}; {1}")]
+    NoSession(#[source] sqlx::Error, &'static str),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
     /// A damaged row. Whatever names it is set aside with its bytes, to be retried once the row is mended; nothing else waits
@@ -196,7 +209,7 @@ impl Fault {
             Fault::Database(error) => ["22", "23", "54"].contains(&class(error).as_str()),
             Fault::Commit(error) => class(error) == "23",
             Fault::Contradiction(_) | Fault::Unreadable { .. } => true,
-            Fault::Late(..) | Fault::Newer { .. } => false,
+            Fault::Late(..) | Fault::NoSession(..) | Fault::Newer { .. } => false,
         }
     }
 }

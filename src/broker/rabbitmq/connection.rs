@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use lapin::uri::{AMQPUri, SASLMechanism};
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
 use super::guard::{self, Wire};
-use super::{RabbitError, SILENCE_MAX, Settings};
+use super::{RabbitError, SILENCE_MAX, Settings, tls};
+use crate::tls::is_loopback;
 
 /// Seconds. lapin gives up on a peer that was silent for twice this, so a frozen broker is noticed within 13 s (bound: 15 s).
 const HEARTBEAT_S: u16 = 5;
@@ -18,7 +20,11 @@ pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<Wire, 
     let uri = parse(&settings.uri)?;
     let action = format!("connect to {}:{}, vhost {}", uri.authority.host, uri.authority.port, uri.vhost);
     let properties = ConnectionProperties::default().with_connection_name(format!("reprieve {purpose}").into());
-    match tokio::time::timeout(CONNECT_MAX, guard::connect(uri, properties)).await {
+    let tls = match uri.scheme {
+        AMQPScheme::AMQPS => settings.certificates.read().await?,
+        AMQPScheme::AMQP => OwnedTLSConfig::default(),
+    };
+    match tokio::time::timeout(CONNECT_MAX, guard::connect(uri, tls, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(explain(action, &error)),
         Err(_) => Err(silent(action, CONNECT_MAX)),
@@ -31,6 +37,12 @@ pub(super) fn user_of(uri: &str) -> Result<Option<String>, RabbitError> {
     let uri = parse(uri)?;
     let named = uri.query.auth_mechanism != Some(SASLMechanism::External);
     Ok(named.then_some(uri.authority.userinfo.username))
+}
+
+/// The host, where the way to it is open to others.
+pub(super) fn clear_text_host(uri: &str) -> Option<String> {
+    let uri = parse(uri).ok()?;
+    (uri.scheme == AMQPScheme::AMQP && !is_loopback(&uri.authority.host)).then_some(uri.authority.host)
 }
 
 /// Opens a channel.
@@ -59,7 +71,11 @@ pub(super) fn explain(action: impl Into<String>, error: &lapin::Error) -> Rabbit
             why: reply.get_message().to_string(),
             remedy: remedy(reply.get_id(), reply.get_message().as_str()),
         },
-        _ => RabbitError::Unreachable { action, why: error.to_string() },
+        _ => {
+            let why = error.to_string();
+            let why = tls::remedy(&why).map_or(why.clone(), |remedy| format!("{why}; {remedy}"));
+            RabbitError::Unreachable { action, why }
+        }
     }
 }
 

@@ -183,10 +183,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::broker::rabbitmq::Certificates;
     use crate::contract::trust::{INBOUND_TYPES, Trust, fits};
 
     fn settings(prefix: &str) -> Settings {
-        Settings { uri: String::new(), prefix: prefix.into(), prefetch: 1, wait_max: Duration::from_secs(1) }
+        Settings {
+            uri: String::new(),
+            certificates: Certificates::default(),
+            prefix: prefix.into(),
+            prefetch: 1,
+            wait_max: Duration::from_secs(1),
+        }
     }
 
     #[test]

@@ -98,10 +98,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::broker::rabbitmq::Certificates;
 
     fn settings(prefix: &str) -> Settings {
         Settings {
             uri: "amqp://localhost".into(),
+            certificates: Certificates::default(),
             prefix: prefix.into(),
             prefetch: 1_000,
             wait_max: Duration::from_secs(30),
