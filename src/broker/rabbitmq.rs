@@ -48,6 +48,11 @@ impl Settings {
         format!("{}{name}", self.prefix)
     }
 
+    /// Whether the address can be read.
+    pub fn check(&self) -> Result<(), RabbitError> {
+        connection::user_of(&self.uri).map(|_| ())
+    }
+
     /// What is said at the start of the worker where passwords and events leave this machine unencrypted.
     pub fn warning(&self) -> Option<String> {
         let host = connection::clear_text_host(&self.uri)?;

@@ -8,7 +8,10 @@ use crate::domain::rules::RuleSet;
 /// The broker.
 pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
     let uri = config.amqp_url()?.expose().to_owned();
-    Ok(rabbitmq::Settings { uri, ..rabbit_names(config) })
+    let settings = rabbitmq::Settings { uri, ..rabbit_names(config) };
+    // The worker would try it again for ever.
+    settings.check().map_err(|error| ExitError::new(Code::Configuration, error.to_string()))?;
+    Ok(settings)
 }
 
 /// The broker, for what only needs to know what things are called there.

@@ -80,7 +80,9 @@ fn look_up(key: &Key, layer: &Layer, faults: &mut Vec<Fault>) -> Option<Found> {
             Some(Found { text, origin: by_file.origin.clone() })
         }
         Err(error) => {
-            let message = format!("cannot read {}: {error}; name a file this process may read", by_file.text);
+            // Somebody who mixes up X and X_FILE gives the secret itself.
+            let file = if by_file.text.contains("://") { "the file" } else { &by_file.text };
+            let message = format!("cannot read {file}: {error}; name a file this process may read");
             faults.push(Fault { key: format!("{}_file", key.name), origin: by_file.origin.clone(), message });
             None
         }

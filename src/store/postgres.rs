@@ -45,19 +45,33 @@ pub fn statements() -> impl Iterator<Item = &'static str> {
         .copied()
 }
 
-/// The URL cannot be used. It is not repeated: it may hold a password.
+/// The URL cannot be used. Nothing of it is repeated, in the driver's words neither: any part of it may be a password.
 #[derive(Debug, thiserror::Error)]
 #[error("the database URL cannot be used: {0}; expected postgres://user@host/database")]
-pub struct BadUrl(#[source] sqlx::Error);
+pub struct BadUrl(&'static str);
+
+impl BadUrl {
+    /// The driver repeats a parameter's value, and the value may be one that was meant for another.
+    fn of(error: &sqlx::Error) -> Self {
+        let text = error.to_string();
+        Self(match () {
+            () if text.contains("ssl_mode") => {
+                "its sslmode is none of disable, prefer, require, verify-ca, verify-full"
+            }
+            () if text.contains("port") || text.contains("digit") => "its port is no number",
+            () => "it is no URL with a host that can be read",
+        })
+    }
+}
 
 /// The options of the session that runs turns: for a test that asks a server for its plans.
 pub fn turn_options(url: &str) -> Result<PgConnectOptions, BadUrl> {
-    connection::turn_options(url).map_err(BadUrl)
+    connection::turn_options(url).map_err(|error| BadUrl::of(&error))
 }
 
 /// What is said at the start of the worker where the password and all that is stored leave this machine unencrypted.
 pub fn clear_text_warning(url: &str) -> Result<Option<String>, BadUrl> {
-    let host = connection::clear_text_host(url).map_err(BadUrl)?;
+    let host = connection::clear_text_host(url).map_err(|error| BadUrl::of(&error))?;
     Ok(host.map(|host| {
         format!(
             "the database's sslmode lets password and data travel to {host} in clear text: write sslmode=verify-full in \

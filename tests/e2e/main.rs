@@ -14,6 +14,7 @@ mod contract;
 mod crashes;
 mod harness;
 mod readme;
+mod secrets;
 mod stops;
 mod store;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
@@ -62,6 +63,7 @@ fn cases() -> Vec<Trial> {
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
+        secrets::no_secret_is_ever_written,
         tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
         trust::users_can_do_what_is_theirs_and_nothing_else,
         stops::sigterm_under_load_drains_and_exits_0,

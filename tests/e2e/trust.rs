@@ -42,6 +42,14 @@ impl<'a> Users<'a> {
         users
     }
 
+    /// What stands there already does no harm, but everybody is locked out again: the guide says so.
+    async fn import_again(&self, setup: &WorkerSetup) {
+        let file = self.stage.folder().join("definitions.json");
+        self.stage.servers().rabbitmqctl(&["import_definitions", &file.display().to_string()]).await;
+        let locked = setup.clone().amqp_url(&self.url("topology")).cli(&["topology", "check"]).await;
+        assert_eq!(locked.status.code(), Some(6));
+    }
+
     fn name(&self, user: &str) -> String {
         format!("{}reprieve-{user}", self.prefix)
     }
@@ -132,6 +140,7 @@ pub(crate) async fn users_can_do_what_is_theirs_and_nothing_else() {
     let reasons = query_scalar::<_, String>("SELECT reason FROM failures ORDER BY reason").fetch_all(&mut database);
     assert_eq!(reasons.await.unwrap(), ["unauthenticated", "unauthorized"]);
     assert!(!worker.output().contains(PASSWORD));
+    users.import_again(&setup).await;
 }
 
 /// What was imported is what `apply` declares, and both are within its rights.

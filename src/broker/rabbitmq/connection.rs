@@ -71,11 +71,14 @@ pub(super) fn explain(action: impl Into<String>, error: &lapin::Error) -> Rabbit
             why: reply.get_message().to_string(),
             remedy: remedy(reply.get_id(), reply.get_message().as_str()),
         },
-        _ => {
-            let why = error.to_string();
-            let why = tls::remedy(&why).map_or(why.clone(), |remedy| format!("{why}; {remedy}"));
-            RabbitError::Unreachable { action, why }
-        }
+        _ => RabbitError::Unreachable { action, why: with_remedy(error.to_string()) },
+    }
+}
+
+fn with_remedy(why: String) -> String {
+    match tls::remedy(&why) {
+        Some(remedy) => format!("{why}; {remedy}"),
+        None => why,
     }
 }
 

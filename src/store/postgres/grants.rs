@@ -62,7 +62,7 @@ pub fn statements(role: &str) -> Result<String, BadRole> {
 
 /// Runs the statements, all or none, as the owner of the tables.
 pub async fn apply(url: &str, statements: String) -> Result<(), SchemaError> {
-    let options = connection::options(url, "reprieve migrate").map_err(BadUrl)?;
+    let options = connection::options(url, "reprieve migrate").map_err(|error| BadUrl::of(&error))?;
     let mut connection = connection::connect(&options).await?;
     match raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await {
         Ok(_) => Ok(()),

@@ -145,7 +145,8 @@ async fn applied(connection: &mut PgConnection) -> Result<Option<BTreeMap<i64, (
 }
 
 async fn connect(url: &str) -> Result<PgConnection, SchemaError> {
-    let options = connection::options(url, "reprieve migrate").map_err(BadUrl)?.options([LOCK_WAIT]);
+    let options =
+        connection::options(url, "reprieve migrate").map_err(|error| BadUrl::of(&error))?.options([LOCK_WAIT]);
     Ok(connection::connect(&options).await?)
 }
 

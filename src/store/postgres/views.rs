@@ -45,7 +45,7 @@ pub struct PostgresViews {
 impl PostgresViews {
     /// Connects when it is first asked.
     pub fn new(url: &str) -> Result<Self, BadUrl> {
-        let options = connection::options(url, "reprieve views").map_err(BadUrl)?.options(SETTINGS);
+        let options = connection::options(url, "reprieve views").map_err(|error| BadUrl::of(&error))?.options(SETTINGS);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_MAX)

@@ -238,6 +238,7 @@ fn what_is_turned_away_takes_nobodys_place() {
     forged.body = String::from_utf8(forged.body).unwrap().replace("approve", "deny").into_bytes();
     let mut memory = Memory::default();
     memory.turn_of(&rules, &[by(None, &submission), by(Some("ticketing"), &forged), by(None, &decision)]);
+    memory.turn_of(&rules, &[by(Some("mallory"), &decision), by(None, &decision)]);
     // Parked: judged when it came, and not again when the submission releases it.
     memory.turn_of(&rules, &[by(Some("reviews"), &decision)]);
     memory.turn_of(&rules, &[by(Some("ticketing"), &submission), by(Some("ticketing"), &forged)]);
@@ -246,5 +247,9 @@ fn what_is_turned_away_takes_nobodys_place() {
     assert_eq!(outcomes(&by(Some("ticketing"), &submission)), Some(Outcome::Applied));
     let mut failed: Vec<_> = memory.failures.values().map(|f| (f.reason, f.event_id.as_str())).collect();
     failed.sort_unstable();
-    assert_eq!(failed, [("unauthenticated", "d-1"), ("unauthenticated", "s-1"), ("unauthorized", "d-1")]);
+    let unauthenticated = ["d-1", "d-1", "s-1"].map(|id| ("unauthenticated", id));
+    assert_eq!(failed, [unauthenticated.as_slice(), &[("unauthorized", "d-1")]].concat());
+    let ids =
+        memory.outbox.iter().map(|event| serde_json::from_str::<serde_json::Value>(event).unwrap()["id"].to_string());
+    assert_eq!(ids.collect::<BTreeSet<_>>().len(), memory.outbox.len(), "no two answers are copies of one another");
 }
