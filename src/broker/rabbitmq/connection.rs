@@ -20,15 +20,26 @@ pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<Wire, 
     let uri = parse(&settings.uri)?;
     let action = format!("connect to {}:{}, vhost {}", uri.authority.host, uri.authority.port, uri.vhost);
     let properties = ConnectionProperties::default().with_connection_name(format!("reprieve {purpose}").into());
+    let by_tls = uri.scheme == AMQPScheme::AMQPS;
     let tls = match uri.scheme {
         AMQPScheme::AMQPS => settings.certificates.read().await?,
         AMQPScheme::AMQP => OwnedTLSConfig::default(),
     };
     match tokio::time::timeout(CONNECT_MAX, guard::connect(uri, tls, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) if by_tls && is_hang_up(&error) => {
+            Err(RabbitError::Unreachable { action, why: format!("{error}; {}", tls::HUNG_UP) })
+        }
         Ok(Err(error)) => Err(explain(action, &error)),
         Err(_) => Err(silent(action, CONNECT_MAX)),
     }
+}
+
+/// Whether the other side closed the connection while it was being made.
+fn is_hang_up(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ErrorKind::IOError(error) = error.kind() else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// The user the connection is made with. The broker vouches for it where a message names it, which a worker with a trust table

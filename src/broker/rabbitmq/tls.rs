@@ -62,6 +62,11 @@ async fn read(setting: &str, file: &Path, block: &str) -> Result<String, RabbitE
     Ok(text)
 }
 
+/// A broker that does not accept our certificate, or misses it, says so after our side of the handshake is done (TLS 1.3) and
+/// closes: what we were sending meanwhile can make the system lose its words.
+pub(super) const HUNG_UP: &str = "if the broker asks for a certificate, set amqp.client_cert_file and amqp.client_key_file to \
+                                  one that it accepts; else see its log";
+
 /// What to do about an error in the handshake, if it is one.
 pub(super) fn remedy(error: &str) -> Option<&'static str> {
     Some(match trouble(error)? {
