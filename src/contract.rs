@@ -10,3 +10,4 @@ pub mod outbound;
 pub mod reason;
 pub mod remedy;
 pub mod shapes;
+pub mod trust;

@@ -83,7 +83,7 @@ async fn publish(channel: &Channel, exchange: &str, outgoing: &[(i64, String)]) 
 
 /// One message in one transaction.
 async fn handle(pool: &PgPool, rules: &RuleSet, delivery: Delivery) -> Vec<(i64, String)> {
-    let inputs = [Input::read(delivery)];
+    let inputs = [Input::of(delivery, None)];
     let mut transaction = pool.begin().await.unwrap();
     let snapshot = read(&mut transaction, &inputs).await;
     let now: Timestamp = to_microseconds(chrono::Utc::now());

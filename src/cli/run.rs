@@ -13,15 +13,16 @@ use crate::config::{Config, Secret};
 use crate::health::Health;
 use crate::http;
 use crate::retry::Waits;
-use crate::store::postgres::PostgresStore;
 use crate::store::postgres::desk::PostgresDesk;
 use crate::store::postgres::migrate::{self, FsyncOff, SchemaError};
 use crate::store::postgres::views::PostgresViews;
+use crate::store::postgres::{PostgresStore, clear_text_warning};
 use crate::worker::{supervisor, turns};
 
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
     let parts = Parts::new(config)?;
-    for warning in config.warnings() {
+    let in_clear = [parts.rabbit.warning(), clear_text_warning(parts.database_url.expose())?];
+    for warning in config.warnings().into_iter().chain(in_clear.into_iter().flatten()) {
         tracing::warn!("{warning}");
     }
     let mut signals = Signals::new()?;
@@ -138,6 +139,7 @@ impl Parts {
                 clock: Arc::new(move || chrono::Utc::now() + offset),
                 rules: Arc::new(parts::rules(config)?),
                 run: uuid::Uuid::new_v4(),
+                trust: config.trust.clone(),
             },
         })
     }

@@ -3,6 +3,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::inbound::Message;
 use super::message::Properties;
 use crate::domain::ids::{Digest, hex};
 use crate::domain::json::Json;
@@ -45,6 +46,17 @@ pub fn of_message(properties: &Properties, body: &[u8]) -> Digest {
         sha.update(part);
     }
     Digest::of_sha256(&sha.finalize().into())
+}
+
+/// The key of a message whose sender is not trusted with it: no key of an event, since no source is so long. It is made of all
+/// that is reported, so that the same again is a repeat and anything else a failure of its own.
+pub fn of_untrusted(user: Option<&str>, source: &str, id: &str, digest: Digest, message: &Message<'_>) -> Digest {
+    let digest = digest.to_string();
+    let mut sha = Sha256::new().chain_update(u64::MAX.to_be_bytes()).chain_update([u8::from(user.is_some())]);
+    for part in [user.unwrap_or_default(), source, id, &digest, message.content_type.unwrap_or_default()] {
+        sha = sha.chain_update((part.len() as u64).to_be_bytes()).chain_update(part);
+    }
+    Digest::of_sha256(&sha.chain_update(message.body).finalize().into())
 }
 
 /// Canonical JSON: members sorted by the bytes of their unescaped names, no white space, strings with the fewest escapes

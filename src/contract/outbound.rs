@@ -5,7 +5,6 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::digest::event_key;
 use super::inbound::Inbound;
 use crate::domain::actor::Actor;
 use crate::domain::dates::Timestamp;
@@ -119,7 +118,8 @@ impl Voice<'_> {
         }
     }
 
-    /// The envelope of `event.rejected`. Its id is made of the input's (source, id), content and code: one for each.
+    /// The envelope of `event.rejected`. Its id is made of the input's key, which is that of its (source, id) unless its sender
+    /// was not trusted with it, of its content and the code: one for each.
     pub fn reject(
         &self,
         input: &Inbound,
@@ -128,7 +128,7 @@ impl Voice<'_> {
         message: &str,
         exception: Option<&Exception>,
     ) -> String {
-        let name = format!("urn:reprieve:{}/{}/{code}", event_key(&input.source, &input.id), input.digest);
+        let name = format!("urn:reprieve:{}/{}/{code}", input.key, input.digest);
         let named = input.exception_id.as_ref().map(crate::domain::ids::ExceptionId::as_str);
         let data = Rejected {
             exception_id: named,

@@ -7,6 +7,7 @@ use crate::broker::{Delivery, Properties};
 use crate::contract::digest;
 use crate::contract::inbound::{self, Inbound, Message, UNREADABLE};
 use crate::contract::json::Fault;
+use crate::contract::trust::Trust;
 use crate::domain::command::Command;
 use crate::domain::ids::Digest;
 use crate::store::{FailureId, MessageKey, Outcome, Wanted};
@@ -27,15 +28,19 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads a delivery.
-    pub fn read(delivery: Delivery) -> Self {
-        Self::new(delivery.properties, delivery.body, None)
+    /// Reads a message, and turns away what its sender is not trusted with; `failure` is the one that is tried again with it.
+    pub fn read(properties: Properties, body: Vec<u8>, failure: Option<FailureId>, trust: Option<&Trust>) -> Self {
+        let message = message(&properties, &body);
+        let mut inbound = inbound::decode(&message);
+        if let Some(trust) = trust {
+            inbound = trust.judge(inbound, properties.user_id.as_deref(), &message);
+        }
+        Self { properties, body, inbound, failure, note: None }
     }
 
-    /// Reads a message; `failure` is the one that is tried again with it.
-    pub fn new(properties: Properties, body: Vec<u8>, failure: Option<FailureId>) -> Self {
-        let inbound = decode(&properties, &body);
-        Self { properties, body, inbound, failure, note: None }
+    /// Reads a delivery.
+    pub fn of(delivery: Delivery, trust: Option<&Trust>) -> Self {
+        Self::read(delivery.properties, delivery.body, None, trust)
     }
 
     /// A message that nobody dares to read.
@@ -55,14 +60,18 @@ impl Input {
     }
 }
 
-/// Reads a body with its properties.
+/// Reads a body with its properties, whoever sent it: of what was parked that was asked when it came.
 pub fn decode(properties: &Properties, body: &[u8]) -> Inbound {
-    inbound::decode(&Message {
+    inbound::decode(&message(properties, body))
+}
+
+fn message<'a>(properties: &'a Properties, body: &'a [u8]) -> Message<'a> {
+    Message {
         content_type: properties.content_type.as_deref(),
         content_encoding: properties.content_encoding.as_deref(),
         headers: &properties.headers,
         body,
-    })
+    }
 }
 
 /// What the inputs name: all that a turn has to read.

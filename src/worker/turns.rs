@@ -21,6 +21,7 @@ use crate::broker::{Batch, Source, Tag};
 use crate::contract::json::Fault;
 use crate::contract::outbound::Voice;
 use crate::contract::reason::Reason;
+use crate::contract::trust::Trust;
 use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::rules::RuleSet;
 use crate::store::{Committed, Marked, Outcome, Store, StoreError, Wanted};
@@ -67,6 +68,8 @@ pub struct Settings {
     pub rules: Arc<RuleSet>,
     /// Names this process in the notes about suspects.
     pub run: Uuid,
+    /// The setting `trust`; without it anybody may publish anything.
+    pub trust: Option<Trust>,
 }
 
 /// The channels to and from the publishing loop, and the word to stop.

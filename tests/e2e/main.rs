@@ -16,11 +16,14 @@ mod crashes;
 mod desk;
 mod harness;
 mod readme;
+mod secrets;
 mod stops;
 mod store;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
 mod support;
+mod tls;
 mod traffic;
+mod trust;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -70,6 +73,9 @@ fn cases() -> Vec<Trial> {
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
+        secrets::no_secret_is_ever_written,
+        tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
+        trust::users_can_do_what_is_theirs_and_nothing_else,
         stops::sigterm_under_load_drains_and_exits_0,
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,

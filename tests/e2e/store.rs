@@ -4,6 +4,7 @@
 pub(crate) mod desk;
 pub(crate) mod faults;
 mod material;
+pub(crate) mod roles;
 pub(crate) mod rows;
 pub(crate) mod schema;
 
@@ -53,7 +54,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         faults::a_writer_that_stands_still_is_ended_and_the_next_goes_on,
         faults::two_stores_count_without_losing_one,
     ];
-    cases.extend(crate::cases![a_database_that_forgets_is_refused]);
+    cases.extend(crate::cases![a_database_that_forgets_is_refused, roles::the_worker_needs_no_more_than_it_is_granted]);
     cases
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here uses the product's code: a mistake in it cannot hide behind the same mistake here.
 
 pub(crate) mod amqp;
+pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -104,6 +104,7 @@ impl Slot {
             clock: Arc::new(move || shared.with(|world| world.database_time()) + off),
             rules: Arc::clone(&RULE_SET),
             run: run_of(number),
+            trust: None,
         }
     }
 

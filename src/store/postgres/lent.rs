@@ -18,7 +18,9 @@ const ACQUIRE_MAX: Duration = Duration::from_secs(5);
 
 /// A pool that connects when it is first asked.
 pub(super) fn pool(url: &str, application_name: &str, settings: &[(&str, &str)]) -> Result<PgPool, BadUrl> {
-    let options = connection::options(url, application_name).map_err(BadUrl)?.options(settings.iter().copied());
+    let options = connection::options(url, application_name)
+        .map_err(|error| BadUrl::of(&error))?
+        .options(settings.iter().copied());
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_MAX);
     let pool = pool.after_release(|connection, _| {
         Box::pin(async move {

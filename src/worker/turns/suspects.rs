@@ -10,6 +10,7 @@ use crate::contract::digest::of_message;
 use crate::contract::json::Fault;
 use crate::contract::message::Properties;
 use crate::contract::reason::Reason;
+use crate::contract::trust::Trust;
 use crate::store::{FailureId, Marked, MessageKey, StoreError, Wanted};
 use crate::worker::input::Input;
 use crate::worker::outage::Outage;
@@ -29,7 +30,7 @@ impl Turns {
                 let suspect = Suspect::new(delivery.properties, delivery.body, None);
                 inputs.push(self.alone(suspect).await);
             } else {
-                inputs.push(Input::read(delivery));
+                inputs.push(Input::of(delivery, self.settings.trust.as_ref()));
             }
         }
         inputs
@@ -44,7 +45,7 @@ impl Turns {
         let (mut together, mut alone) = (Vec::new(), Vec::new());
         for (suspect, standing) in suspects.into_iter().zip(standings) {
             match standing {
-                Standing::Noted(left) => together.push(suspect.read(left)),
+                Standing::Noted(left) => together.push(suspect.read(left, self.settings.trust.as_ref())),
                 Standing::Left => alone.push(suspect),
                 Standing::Busy => {}
             }
@@ -54,7 +55,7 @@ impl Turns {
         }
         for suspect in alone {
             if let [Standing::Noted(left)] = self.note_down(&[suspect.key]).await.as_slice() {
-                self.turns(vec![suspect.read(*left)], None).await;
+                self.turns(vec![suspect.read(*left, self.settings.trust.as_ref())], None).await;
             }
         }
     }
@@ -63,7 +64,7 @@ impl Turns {
     async fn alone(&mut self, suspect: Suspect) -> Input {
         loop {
             if let [Standing::Noted(left)] = self.note_down(&[suspect.key]).await.as_slice() {
-                return suspect.read(*left);
+                return suspect.read(*left, self.settings.trust.as_ref());
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -109,7 +110,7 @@ impl Suspect {
     }
 
     /// Reads it, or says why it is not processed. Even reading may be what ends the process: then it is not read.
-    fn read(self, left: u16) -> Input {
+    fn read(self, left: u16, trust: Option<&Trust>) -> Input {
         let Self { key, properties, body, failure } = self;
         let message =
             format!("{left} processes ended, or stood still, while they were busy with it alone: see their logs");
@@ -117,7 +118,7 @@ impl Suspect {
         let mut input = if left >= UNREAD_FROM {
             Input::unread(properties, body, failure, fault)
         } else {
-            let mut input = Input::new(properties, body, failure);
+            let mut input = Input::read(properties, body, failure, trust);
             if left >= LEFT_MAX {
                 input.inbound.content = Err(fault);
             }

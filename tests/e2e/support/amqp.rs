@@ -79,7 +79,12 @@ pub(crate) struct Client {
 impl Client {
     /// Straight to the broker of the stage.
     pub(crate) async fn connect(stage: &Stage) -> Self {
-        let connection = Connection::connect(&stage.amqp_url(), ConnectionProperties::default()).await;
+        Self::connect_to(stage, &stage.amqp_url()).await
+    }
+
+    /// To the broker of the stage by another address, such as one with another user.
+    pub(crate) async fn connect_to(stage: &Stage, url: &str) -> Self {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await;
         let connection = connection.expect("the broker is ready");
         let publisher = connection.create_channel().await.expect("the broker is ready");
         publisher.confirm_select(ConfirmSelectOptions::default()).await.expect("the broker is ready");

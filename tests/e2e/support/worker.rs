@@ -44,6 +44,12 @@ impl WorkerSetup {
         self
     }
 
+    /// Takes one environment variable away.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// The broker, or a proxy in front of it.
     pub(crate) fn amqp_url(self, url: &str) -> Self {
         self.env("AMQP_URL", url)
