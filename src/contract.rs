@@ -8,4 +8,5 @@ pub mod json;
 pub mod message;
 pub mod outbound;
 pub mod reason;
+pub mod schema;
 pub mod shapes;

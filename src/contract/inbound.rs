@@ -15,6 +15,8 @@ mod data;
 mod envelope;
 mod mode;
 
+#[cfg(test)]
+pub(in crate::contract) use data::table;
 use mode::Mode;
 
 /// Largest body, in bytes.
