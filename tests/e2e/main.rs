@@ -9,6 +9,7 @@
     reason = "a case fails by panicking; the exception in clippy.toml only knows functions marked #[test]"
 )]
 
+mod bad_input;
 mod books;
 mod contract;
 mod crashes;
@@ -44,6 +45,10 @@ fn cases() -> Vec<Trial> {
         crashes::the_broker_is_killed_under_load,
         crashes::the_database_is_killed_under_load,
         crashes::a_decision_and_its_submission_at_the_same_instant,
+        bad_input::every_row_ends_as_the_table_says,
+        bad_input::the_document_is_the_table,
+        bad_input::the_schemas_agree_with_the_table,
+        bad_input::examples_fit_the_schemas,
         contract::a_request_goes_through_two_levels,
         contract::nobody_to_review_goes_to_triage,
         contract::what_cannot_be_processed_is_stored_and_announced,

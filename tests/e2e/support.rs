@@ -6,6 +6,7 @@ pub(crate) mod amqp;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod schemas;
 pub(crate) mod servers;
 pub(crate) mod stage;
 pub(crate) mod watchdog;

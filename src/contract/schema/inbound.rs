@@ -36,7 +36,16 @@ fn envelope(event_type: &str, table: &[Field]) -> Value {
             "data": data(table),
         },
         "required": ["specversion", "id", "source", "type", "data"],
+        "propertyNames": { "pattern": NO_NUL },
+        "additionalProperties": ATTRIBUTE.to_value(),
         "$defs": {
+            "attribute": {
+                "description": "An attribute that nobody here knows.",
+                "pattern": NO_NUL,
+                "items": ATTRIBUTE.to_value(),
+                "propertyNames": { "pattern": NO_NUL },
+                "additionalProperties": ATTRIBUTE.to_value(),
+            },
             "anything": {
                 "description": "What no field names is kept; its texts and lists are bounded too.",
                 "maxLength": TEXT_BYTES_MAX,
@@ -55,6 +64,7 @@ const NO_NUL: &str = "^[^\\u0000]*$";
 /// A reference to a definition.
 struct Definition(&'static str);
 const ANYTHING: Definition = Definition("#/$defs/anything");
+const ATTRIBUTE: Definition = Definition("#/$defs/attribute");
 
 impl Definition {
     fn to_value(&self) -> Value {
