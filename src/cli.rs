@@ -12,10 +12,12 @@ use crate::telemetry;
 mod events;
 mod exceptions;
 mod exit;
+mod input;
 mod migrate;
 mod output;
 mod parts;
 mod run;
+mod schema;
 mod topology;
 
 pub use exit::{Code, ExitError};
@@ -64,6 +66,9 @@ enum Command {
     /// Exception requests
     #[command(subcommand)]
     Exceptions(exceptions::Command),
+    /// JSON Schemas of the events, and whether events are good ones
+    #[command(subcommand)]
+    Schema(schema::Command),
 }
 
 /// Runs the command and says how the process should end.
@@ -97,6 +102,7 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Topology(command) => topology::run(command, &config, &output).await,
             Command::Events(command) => events::run(command, &config, &output).await,
             Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
+            Command::Schema(command) => schema::run(command, &output),
         }
     })
 }
