@@ -92,17 +92,24 @@ fn caused(events: &[Event]) -> BTreeMap<String, usize> {
     caused
 }
 
+/// Source and id.
+type Name = (String, String);
+/// Id and reason, then source and id.
+type Failure = (String, String, String, String);
+/// Code, kind and failure.
+type Answer = (String, String, Value);
+
 /// What database and mailbox say afterwards.
 struct Found {
     /// Outcome and code, by key.
     inbox: BTreeMap<String, Vec<(String, Option<String>)>>,
-    /// Id, reason and source and id, by the bytes.
-    failures: BTreeMap<Vec<u8>, Vec<(String, String, String, String)>>,
+    /// By the bytes.
+    failures: BTreeMap<Vec<u8>, Vec<Failure>>,
     /// The stored data of what was applied or refused, by source and id.
-    history: BTreeMap<(String, String), String>,
+    history: BTreeMap<Name, String>,
     parked: BTreeSet<Vec<u8>>,
-    /// Code, kind and failure, by source and id.
-    rejected: BTreeMap<(String, String), Vec<(String, String, Value)>>,
+    /// By the input.
+    rejected: BTreeMap<Name, Vec<Answer>>,
     events: BTreeMap<String, usize>,
 }
 

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, ErrorKind, Read};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::de::{IoRead, StreamDeserializer};
 use serde_json::value::RawValue;
 
@@ -114,7 +113,7 @@ fn document(raw: Box<RawValue>) -> Document {
         .map(|envelope| envelope.event_type.into_owned())
         .filter(|key| (1..=ROUTING_KEY_BYTES_MAX).contains(&key.len()))
         .unwrap_or_else(|| UNREADABLE.to_owned());
-    let members = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(raw.get()).unwrap_or_default();
+    let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()).unwrap_or_default();
     let is_envelope = ["specversion", "type"].iter().all(|name| members.contains_key(*name));
     let shape = if is_envelope { Shape::Envelope } else { Shape::Other };
     Document { routing_key, body: Box::<str>::from(raw).into(), shape }

@@ -163,6 +163,7 @@ impl Table {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is made on the spot, as an argument of json! would be")]
 fn envelope(id: &str, event_type: &str, data: Value) -> Value {
     json!({ "specversion": "1.0", "id": id, "source": SOURCE, "type": event_type, "data": data })
 }

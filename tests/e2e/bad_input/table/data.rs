@@ -26,6 +26,7 @@ pub(super) fn add(table: &mut Table) {
     required(table);
     optional(table);
     ids(table);
+    people(table);
     texts(table);
     dates(table);
     scores(table);
@@ -167,6 +168,9 @@ fn ids(table: &mut Table) {
         let input = format!("control, bidirectional or zero-width characters in `{path}`");
         decisions(table, &input, BAD_TEXT, &each(path, hidden.clone()));
     }
+}
+
+fn people(table: &mut Table) {
     submissions(
         table,
         "an id of 128 characters of the alphabet",

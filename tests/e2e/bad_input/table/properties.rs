@@ -15,6 +15,7 @@ pub(super) fn add(table: &mut Table) {
     binary_mode(table);
     headers(table);
     attributes(table);
+    time_and_data(table);
     types(table);
 }
 
@@ -229,6 +230,9 @@ fn attributes(table: &mut Table) {
         inputs.push(structured(&set(good, name, &json!(unique))));
     }
     table.row("an `id` of any other characters, up to 256", Outcome::Applied, inputs);
+}
+
+fn time_and_data(table: &mut Table) {
     table.submissions(
         "`time` without offset, year 10000, no text, a number, a date, with a space, second 61",
         Outcome::Failed("bad_time"),

@@ -41,14 +41,14 @@ fn repeats(table: &mut Table) {
         .row("the same `exception_id`, other content", Outcome::Refused("exception_exists"), vec![structured(&other)])
         .before = vec![structured(&good).message];
     let (submission, decision) = table.decision();
-    let before = || vec![structured(&submission).message, structured(&decision).message];
+    let before = vec![structured(&submission).message, structured(&decision).message];
     table
         .row(
             "the same `decision_id` and content under a new id",
             Outcome::Repeated,
             vec![structured(&again(&decision, "new-3"))],
         )
-        .before = before();
+        .before = before;
     let (submission, decision) = table.decision();
     let other = again(&set(decision.clone(), "data.comment", &json!("other")), "new-4");
     table
