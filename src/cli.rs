@@ -13,12 +13,14 @@ mod events;
 mod exceptions;
 mod exit;
 mod failures;
+mod input;
 mod migrate;
 mod outbox;
 mod output;
 mod parked;
 mod parts;
 mod run;
+mod schema;
 mod topology;
 
 pub use exit::{Code, ExitError};
@@ -76,6 +78,9 @@ enum Command {
     /// What is to be published
     #[command(subcommand)]
     Outbox(outbox::Command),
+    /// JSON Schemas of the events, and whether events are good ones
+    #[command(subcommand)]
+    Schema(schema::Command),
 }
 
 /// Runs the command and says how the process should end.
@@ -112,6 +117,7 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Failures(command) => failures::run(command, &config, &output).await,
             Command::Parked(command) => parked::run(command, &config, &output).await,
             Command::Outbox(command) => outbox::run(command, &config, &output).await,
+            Command::Schema(command) => schema::run(command, &output),
         }
     })
 }

@@ -9,5 +9,6 @@ pub mod message;
 pub mod outbound;
 pub mod reason;
 pub mod remedy;
+pub mod schema;
 pub mod shapes;
 pub mod trust;

@@ -9,6 +9,7 @@
     reason = "a case fails by panicking; the exception in clippy.toml only knows functions marked #[test]"
 )]
 
+mod bad_input;
 mod books;
 mod border;
 mod contract;
@@ -53,6 +54,10 @@ fn cases() -> Vec<Trial> {
         border::an_orphan_is_let_in_when_its_submission_is_there,
         border::a_message_that_ends_the_process_is_set_aside,
         border::what_the_broker_gave_up_on_comes_home,
+        bad_input::every_row_ends_as_the_table_says,
+        bad_input::the_document_is_the_table,
+        bad_input::the_schemas_agree_with_the_table,
+        bad_input::examples_fit_the_schemas,
         contract::a_request_goes_through_two_levels,
         contract::nobody_to_review_goes_to_triage,
         contract::what_cannot_be_processed_is_stored_and_announced,

@@ -7,6 +7,7 @@ pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod schemas;
 pub(crate) mod servers;
 pub(crate) mod stage;
 pub(crate) mod watchdog;

@@ -32,6 +32,7 @@ pub struct LevelPlan {
 
 /// How an assignment was found. Published with it and shown by the look-ups: the names never change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The file's `version`.
     pub rules_version: String,
@@ -49,6 +50,7 @@ pub struct Explanation {
 
 /// One rule that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tried {
     /// Its name.
     pub rule: String,
@@ -60,6 +62,7 @@ pub struct Tried {
 
 /// One comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Condition {
     /// The path.
     pub field: String,
@@ -73,6 +76,7 @@ pub struct Condition {
 
 /// One level, as it was filled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LevelExplained {
     /// Counts from 1.
     pub level: u32,
@@ -90,6 +94,7 @@ pub struct LevelExplained {
 
 /// A candidate who does not review.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dropped {
     /// Who.
     pub id: UserId,
