@@ -1,6 +1,8 @@
 //! From a delivery to a command, strictly: either everything is understood or the input is a permanent fault with a reason.
 //! Both `CloudEvents` modes are read, structured and binary. Nothing here decides anything: see [`crate::domain::lifecycle`].
 
+mod headers;
+
 use std::collections::BTreeMap;
 
 use super::digest;
@@ -134,16 +136,22 @@ fn read(message: &Message<'_>, seen: &mut Sighted) -> Result<Content, Fault> {
         ));
     }
     let mode = mode?;
+    if mode == Mode::Binary
+        && let Some(name) = headers::contradiction(message.headers)
+    {
+        return Err(Fault::new(Reason::BadProperties, format!("two headers contradict each other about {name:?}")));
+    }
     let document = json::read(message.body)?;
     let duplicate = document.duplicate.clone();
     let has_nul = document.has_nul;
-    let (envelope, data) = match mode {
-        Mode::Structured => open_envelope(message.body, document, seen)?,
-        Mode::Binary => open_binary(message, document, seen)?,
+    let opened = match mode {
+        Mode::Structured => open_envelope(message.body, document, seen),
+        Mode::Binary => open_binary(message, document, seen),
     };
     if let Some(name) = duplicate {
         return Err(Fault::new(Reason::DuplicateKey, format!("the name {name:?} stands twice in one object")));
     }
+    let (envelope, data) = opened?;
     check_envelope(&envelope, mode, has_nul, seen, data)
 }
 
@@ -207,24 +215,11 @@ fn open_binary(message: &Message<'_>, document: Document, seen: &mut Sighted) ->
     }
     seen.data = Some(document.value.clone());
     let text = String::from_utf8_lossy(message.body).trim().to_owned();
-    Ok((attributes(message.headers), Some(Data { text, value: document.value })))
-}
-
-/// The envelope that headers make up.
-fn attributes(headers: &BTreeMap<String, String>) -> Json {
-    let named = headers.iter().filter_map(|(name, value)| Some((attribute(name)?, Json::Text(value.clone()))));
-    Json::Object(named.collect())
-}
-
-/// The attribute a header stands for: `ce-*` as over HTTP, `cloudEvents:*` as in the AMQP binding.
-fn attribute(header: &str) -> Option<String> {
-    let lower = header.to_ascii_lowercase();
-    let name = lower.strip_prefix("ce-").or_else(|| lower.strip_prefix("cloudevents:"))?;
-    Some(name.to_owned())
+    Ok((headers::attributes(message.headers), Some(Data { text, value: document.value })))
 }
 
 fn see_headers(headers: &BTreeMap<String, String>, seen: &mut Sighted) {
-    see_envelope(&attributes(headers), seen);
+    see_envelope(&headers::attributes(headers), seen);
     seen.traceparent =
         seen.traceparent.take().or_else(|| headers.get("traceparent").cloned()).filter(|t| is_traceparent(t));
 }
