@@ -10,9 +10,11 @@
 )]
 
 mod books;
+mod conservation;
 mod contract;
 mod crashes;
 mod harness;
+mod ledger;
 mod readme;
 mod stops;
 mod store;
@@ -44,6 +46,7 @@ fn cases() -> Vec<Trial> {
         crashes::the_broker_is_killed_under_load,
         crashes::the_database_is_killed_under_load,
         crashes::a_decision_and_its_submission_at_the_same_instant,
+        conservation::three_thousand_events_balance_over_a_kill,
         contract::a_request_goes_through_two_levels,
         contract::nobody_to_review_goes_to_triage,
         contract::what_cannot_be_processed_is_stored_and_announced,

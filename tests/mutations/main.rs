@@ -28,7 +28,7 @@ use mutate::{Mutated, mutated};
 use properties::{Decode, check};
 
 /// As many as take about eight seconds of one core, unoptimised.
-const MUTATIONS: u64 = 20_000;
+const MUTATIONS: u64 = 8_000;
 /// A planted bug that is not found among so many is not found.
 const PLANTED_MAX: u64 = 4_000;
 

@@ -304,7 +304,7 @@ fn bytes(body: &mut Vec<u8>, rng: &mut Rng) {
         6 => drop(body.splice(..0, *b"\xef\xbb\xbf")),
         7 => *body = String::from_utf8_lossy(body).encode_utf16().flat_map(u16::to_le_bytes).collect(),
         8 => drop(body.splice(at..at, b"[{\"".repeat(rng.usize(..40)))),
-        9 if rng.u8(..20) == 0 => drop(body.splice(..0, vec![b' '; 262_100])),
+        9 if rng.u8(..10) == 0 => drop(body.splice(..0, vec![b' '; 262_100])),
         _ => {
             if let Some(byte) = body.get_mut(at) {
                 *byte ^= 1 << rng.u8(..8);

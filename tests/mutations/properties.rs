@@ -71,13 +71,14 @@ impl Input {
         if !matches!(self.content_encoding.as_deref().unwrap_or_default(), "" | "identity") {
             return Mode::Other;
         }
-        let mut parts =
-            self.content_type.as_deref().unwrap_or_default().split(';').map(|part| part.trim().to_lowercase());
+        let content_type = self.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let mut parts = content_type.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default();
-        if parts.any(|part| part.starts_with("charset") && !matches!(&*part, "charset=utf-8" | "charset=\"utf-8\"")) {
+        let mut charsets = parts.filter_map(|part| (part == "charset").then_some("").or(part.strip_prefix("charset=")));
+        if charsets.any(|charset| charset.trim_matches('"') != "utf-8") {
             return Mode::Other;
         }
-        match essence.as_str() {
+        match essence {
             STRUCTURED => Mode::Structured,
             BINARY if self.attributes().is_some() => Mode::Binary,
             BINARY => Mode::Contradictory,

@@ -1,0 +1,227 @@
+//! Conservation: whatever comes in, in whatever state, ends in exactly one outcome, also when the worker is killed on the way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, Row};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::ledger::Ledger;
+use crate::support::amqp::Client;
+use crate::support::stage::Stage;
+use crate::support::worker::WorkerSetup;
+use crate::traffic::RULES;
+
+/// Published at a time.
+const CHUNK: usize = 500;
+const SOON: Duration = Duration::from_secs(20);
+/// The worker drains within its own deadline.
+const STOP_MAX: Duration = Duration::from_secs(30);
+/// Nothing more comes when nothing came for so long.
+const QUIET: Duration = Duration::from_secs(1);
+/// Where nothing may be left.
+const QUEUES: [&str; 3] = ["exceptions.worker", "exceptions.worker.dead", "exceptions.unrouted"];
+
+pub(crate) async fn three_thousand_events_balance_over_a_kill() {
+    let stage = Stage::shared("conservation").await;
+    let books = play(&stage, &Ledger::new(3_000, 1), Duration::from_secs(60)).await;
+    for Line { name, expected, found } in &books.lines {
+        assert_eq!(expected, found, "{name}");
+    }
+    assert!(books.lines.len() > 30, "{} lines", books.lines.len());
+}
+
+/// One line of the books.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) expected: usize,
+    pub(crate) found: usize,
+}
+
+/// The books at the end.
+pub(crate) struct Books {
+    pub(crate) lines: Vec<Line>,
+    /// From the first publish until rest.
+    pub(crate) time: Duration,
+    /// Outgoing events that came a second time, which is allowed.
+    pub(crate) copies: usize,
+}
+
+/// Publishes while a worker runs, kills it under load in the middle, starts it anew, and counts when all is done.
+pub(crate) async fn play(stage: &Stage, ledger: &Ledger, time_max: Duration) -> Books {
+    let setup: WorkerSetup = stage.worker().rules(RULES).env("RUST_LOG", "error");
+    setup.cli_ok(&["migrate", "up"]).await;
+    setup.cli_ok(&["topology", "apply"]).await;
+    let client = Client::connect(stage).await;
+    let (end, ended) = oneshot::channel();
+    let collector = collect(stage, &client, ended).await;
+    let worker = setup.start();
+    worker.wait_ready(SOON).await;
+    let begun = Instant::now();
+    let middle = ledger.messages.len() / 2 / CHUNK * CHUNK;
+    for messages in ledger.messages[..middle].chunks(CHUNK) {
+        client.publish(messages).await;
+    }
+    let mut connection = stage.connect().await;
+    // Confirmed and not yet looked at: the worker is in the middle of it.
+    let done = number(&mut connection, "SELECT count(*) FROM inbox").await;
+    worker.kill9();
+    assert!(done < middle, "the worker was done before it was killed");
+    let worker = setup.start();
+    for messages in ledger.messages[middle..].chunks(CHUNK) {
+        client.publish(messages).await;
+    }
+    rest(&client, &mut connection, ledger, begun + time_max).await;
+    let time = begun.elapsed();
+    eprintln!("TIME {time:?}");
+    worker.sigterm();
+    assert!(worker.wait_exit(STOP_MAX).await.success(), "SIGTERM drains");
+    end.send(()).expect("the collector listens");
+    let outputs = collector.await.expect("the collector counts");
+    let mut lines = Vec::new();
+    let mut line = |name: String, expected, found| lines.push(Line { name, expected, found });
+    line("killed with something in hand".to_owned(), 1, usize::from(done < middle));
+    for queue in QUEUES {
+        // The worker has ended, so what it had not acknowledged would be here too.
+        line(format!("left in {queue}"), 0, client.depth(queue).await.map_or(usize::MAX, |depth| depth as usize));
+    }
+    for table in ["outbox", "parked"] {
+        line(format!("left in {table}"), 0, number(&mut connection, &format!("SELECT count(*) FROM {table}")).await);
+    }
+    grouped(&mut line, "events", &ledger.outcomes, groups(&mut connection, "outcome", "inbox").await);
+    grouped(&mut line, "exceptions", &ledger.statuses, groups(&mut connection, "status", "exceptions").await);
+    grouped(&mut line, "outgoing", &ledger.outputs, outputs.types);
+    failures(&mut line, ledger, &mut connection).await;
+    line("outgoing whose copies differ".to_owned(), 0, outputs.torn);
+    line("exceptions with a gap in their sequence".to_owned(), 0, outputs.gaps);
+    Books { lines, time, copies: outputs.copies }
+}
+
+fn grouped(
+    line: &mut impl FnMut(String, usize, usize),
+    what: &str,
+    expected: &BTreeMap<&'static str, usize>,
+    found: BTreeMap<String, usize>,
+) {
+    let mut found = found;
+    let total = (expected.values().sum(), found.values().sum());
+    for (name, count) in expected {
+        line(format!("{what}: {name}"), *count, found.remove(*name).unwrap_or_default());
+    }
+    line(format!("{what}: others"), 0, found.values().sum());
+    line(format!("{what}: all"), total.0, total.1);
+}
+
+/// Every failure has the bytes it came with, for the reason that was expected, and no healthy event is among them.
+async fn failures(line: &mut impl FnMut(String, usize, usize), ledger: &Ledger, connection: &mut PgConnection) {
+    let rows =
+        sqlx::query("SELECT body, reason FROM failures").fetch_all(connection).await.expect("the table is there");
+    let (mut healthy, mut other, mut found) = (0, 0, HashMap::new());
+    for row in &rows {
+        let hash: [u8; 32] = Sha256::digest(row.get::<Vec<u8>, _>(0)).into();
+        let reason: String = row.get(1);
+        match ledger.failures.get(&hash) {
+            None => healthy += 1,
+            // Of two that are in conflict the one that comes second is told so, whichever it is.
+            Some(expected) => {
+                let pair = ["id_conflict", "unknown_type"];
+                other += usize::from(reason != *expected && !(pair.contains(expected) && pair.contains(&&*reason)));
+                *found.entry(hash).or_insert(0) += 1;
+            }
+        }
+    }
+    line("failures with the bytes they came with".to_owned(), ledger.failures.len(), found.len());
+    line("failures: all".to_owned(), ledger.failures.len(), rows.len());
+    line("failures of healthy events".to_owned(), 0, healthy);
+    line("failures with another reason".to_owned(), 0, other);
+}
+
+async fn rest(client: &Client, connection: &mut PgConnection, ledger: &Ledger, ends: Instant) {
+    loop {
+        let inbox = number(connection, "SELECT count(*) FROM inbox").await;
+        let left = number(connection, "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM parked)").await;
+        let queued = client.depth(QUEUES[0]).await.unwrap_or(u32::MAX);
+        if inbox >= ledger.distinct() && left == 0 && queued == 0 {
+            return;
+        }
+        let (at, of) = (Instant::now(), ledger.distinct());
+        assert!(at < ends, "not at rest: {inbox} of {of} events, {left} in outbox and parked, {queued} queued");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn number(connection: &mut PgConnection, sql: &str) -> usize {
+    let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await.expect("a count");
+    usize::try_from(count).expect("a count")
+}
+
+async fn groups(connection: &mut PgConnection, column: &str, table: &str) -> BTreeMap<String, usize> {
+    let sql = format!("SELECT {column}, count(*) FROM {table} GROUP BY 1");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await.expect("the table is there");
+    rows.iter().map(|row| (row.get(0), usize::try_from(row.get::<i64, _>(1)).expect("a count"))).collect()
+}
+
+/// What came out.
+#[derive(Default)]
+struct Outputs {
+    types: BTreeMap<String, usize>,
+    copies: usize,
+    torn: usize,
+    gaps: usize,
+}
+
+/// Counts everything the worker publishes from now on, each id once, until after the end it has been quiet.
+async fn collect(stage: &Stage, client: &Client, mut ended: oneshot::Receiver<()>) -> JoinHandle<Outputs> {
+    let channel = client.channel().await;
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare("".into(), options, FieldTable::default()).await.expect("an exclusive queue");
+    let name = queue.name().clone();
+    let exchange = stage.object("exceptions.events");
+    let (binding, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(name.clone(), exchange.as_str().into(), "#".into(), binding, arguments).await.expect("bound");
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let mut consumer = channel.basic_consume(name, "".into(), options, FieldTable::default()).await.expect("ours");
+    tokio::spawn(async move {
+        let _open = channel;
+        let mut outputs = Outputs::default();
+        let mut bodies: HashMap<String, [u8; 32]> = HashMap::new();
+        let mut sequences: HashMap<String, (usize, usize)> = HashMap::new();
+        let mut quiet = Duration::MAX;
+        loop {
+            let next = tokio::select! {
+                next = tokio::time::timeout(quiet, consumer.next()) => next,
+                _ = &mut ended, if quiet == Duration::MAX => {
+                    quiet = QUIET;
+                    continue;
+                }
+            };
+            let Ok(Some(delivery)) = next else { break };
+            let delivery = delivery.expect("the connection is open");
+            let event: Value = serde_json::from_slice(&delivery.data).expect("the worker publishes JSON");
+            let hash: [u8; 32] = Sha256::digest(&delivery.data).into();
+            match bodies.insert(event["id"].as_str().expect("an id").to_owned(), hash) {
+                Some(first) => {
+                    outputs.copies += 1;
+                    outputs.torn += usize::from(first != hash);
+                }
+                None => {
+                    *outputs.types.entry(delivery.routing_key.to_string()).or_default() += 1;
+                    if let Some(sequence) = event["sequence"].as_str() {
+                        let about = event["data"]["exception_id"].as_str().expect("about an exception").to_owned();
+                        let (count, last) = sequences.entry(about).or_default();
+                        *count += 1;
+                        *last = sequence.parse::<usize>().expect("a number").max(*last);
+                    }
+                }
+            }
+        }
+        outputs.gaps = sequences.values().filter(|(count, last)| count != last).count();
+        outputs
+    })
+}
