@@ -75,7 +75,7 @@ async fn conservation() -> bool {
     println!(
         "at rest after {:.1} s; {} outgoing events came twice; the books {}",
         books.time.as_secs_f64(),
-        books.copies,
+        books.outputs.copies,
         if balanced { "balance" } else { "DO NOT balance" }
     );
     balanced

@@ -21,7 +21,8 @@ pub fn rules(bytes: &[u8]) {
         Ok(rules) => asked(&rules),
         Err(errors) => {
             assert!(!errors.is_empty(), "refused without a word");
-            let lines = u64::try_from(text.lines().count()).unwrap_or(u64::MAX) + 1;
+            // YAML breaks lines at either.
+            let lines = u64::try_from(text.matches(['\r', '\n']).count()).unwrap_or(u64::MAX) + 1;
             for error in errors {
                 assert!(!error.message.is_empty(), "an error without words");
                 assert!(error.line <= lines, "line {} of {lines}: {}", error.line, error.message);

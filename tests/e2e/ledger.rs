@@ -84,11 +84,6 @@ impl Ledger {
         self.outcomes.values().sum()
     }
 
-    /// Distinct events that go out.
-    pub(crate) fn outgoing(&self) -> usize {
-        self.outputs.values().sum()
-    }
-
     fn count(&mut self, outcome: &'static str, outputs: &[(&'static str, usize)]) {
         *self.outcomes.entry(outcome).or_default() += 1;
         for (name, count) in outputs {

@@ -68,7 +68,8 @@ impl Input {
     }
 
     fn mode(&self) -> Mode {
-        if !matches!(self.content_encoding.as_deref().unwrap_or_default(), "" | "identity") {
+        let encoding = self.content_encoding.as_deref().unwrap_or_default().to_ascii_lowercase();
+        if !matches!(encoding.as_str(), "" | "identity") {
             return Mode::Other;
         }
         let content_type = self.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
