@@ -224,7 +224,7 @@ fn bad(number: usize) -> (Vec<Message>, &'static str) {
         17 => (vec![sent(good).content_encoding("gzip")], "bad_properties"),
         18 => (vec![sent(good).content_type("application/json; charset=a\0b")], "bad_properties"),
         _ => {
-            // Order does not matter: whichever comes second is in conflict, so both are of one reason as far as they count.
+            // Whichever comes second is in conflict: `conservation` takes either reason for either.
             let other = good.replacen("\"seen\"", "\"another\"", 1).replacen(DECISION, "exception.nonsense.v1", 1);
             (vec![sent(good.replacen(DECISION, "exception.nonsense.v1", 1)), sent(other)], "unknown_type")
         }
