@@ -240,20 +240,18 @@ async fn collect(stage: &Stage, client: &Client, mut ended: oneshot::Receiver<()
             let delivery = delivery.expect("the connection is open");
             let event: Value = serde_json::from_slice(&delivery.data).expect("the worker publishes JSON");
             let hash: [u8; 32] = Sha256::digest(&delivery.data).into();
-            match bodies.insert(event["id"].as_str().expect("an id").to_owned(), hash) {
-                Some(first) => {
-                    outputs.copies += 1;
-                    outputs.torn += usize::from(first != hash);
-                }
-                None => {
-                    *outputs.types.entry(delivery.routing_key.to_string()).or_default() += 1;
-                    if let Some(sequence) = event["sequence"].as_str() {
-                        let about = event["data"]["exception_id"].as_str().expect("about an exception").to_owned();
-                        let (count, last) = sequences.entry(about).or_default();
-                        *count += 1;
-                        *last = sequence.parse::<usize>().expect("a number").max(*last);
-                    }
-                }
+            let id = event["id"].as_str().expect("an id").to_owned();
+            if let Some(first) = bodies.insert(id, hash) {
+                outputs.copies += 1;
+                outputs.torn += usize::from(first != hash);
+                continue;
+            }
+            *outputs.types.entry(delivery.routing_key.to_string()).or_default() += 1;
+            if let Some(sequence) = event["sequence"].as_str() {
+                let about = event["data"]["exception_id"].as_str().expect("about an exception").to_owned();
+                let (count, last) = sequences.entry(about).or_default();
+                *count += 1;
+                *last = sequence.parse::<usize>().expect("a number").max(*last);
             }
         }
         outputs.gaps = sequences.values().filter(|(count, last)| count != last).count();

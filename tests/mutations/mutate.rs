@@ -147,7 +147,7 @@ fn change_members(members: &mut Vec<(String, Json)>, other: Json, rng: &mut Rng)
         0 | 1 => drop(members.remove(at)),
         2 => members.insert(to, members[at].clone()),
         3 => members.push((members[at].0.clone(), other)),
-        4 => members[at].0 = NAMES[rng.usize(..NAMES.len())].to_owned(),
+        4 => NAMES[rng.usize(..NAMES.len())].clone_into(&mut members[at].0),
         5 => members[at].0 = members[at].0.to_ascii_uppercase(),
         6 => {
             let value = members[to].1.clone();
@@ -225,7 +225,7 @@ fn sent(mut event: Json, rng: &mut Rng) -> Input {
             for (name, value) in members {
                 match value {
                     Json::Text(text) if name != "data" => {
-                        drop(input.headers.insert(format!("{prefix}{name}"), text.clone()))
+                        drop(input.headers.insert(format!("{prefix}{name}"), text.clone()));
                     }
                     data => input.body = spelled(data, rng).into_bytes(),
                 }

@@ -176,7 +176,7 @@ fn identity(inbound: &Inbound, input: &Input) -> Result<(), String> {
 }
 
 fn sha(parts: &[&[u8]]) -> [u8; 32] {
-    parts.iter().fold(Sha256::new(), |sha, part| sha.chain_update(part)).finalize().into()
+    parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()
 }
 
 /// The reasons in their order, as far as an outsider can tell them.
