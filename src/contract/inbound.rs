@@ -150,13 +150,14 @@ fn read(message: &Message<'_>, seen: &mut Sighted) -> Result<Content, Fault> {
     let document = json::read(message.body)?;
     let duplicate = document.duplicate.clone();
     let has_nul = document.has_nul;
-    let (envelope, data) = match mode {
-        Mode::Structured => envelope::open(message.body, document, seen)?,
-        Mode::Binary => (attributes, Some(envelope::body_as_data(message.body, document, seen)?)),
+    let opened = match mode {
+        Mode::Structured => envelope::open(message.body, document, seen),
+        Mode::Binary => envelope::body_as_data(message.body, document, seen).map(|data| (attributes, Some(data))),
     };
     if let Some(name) = duplicate {
         return Err(Fault::new(Reason::DuplicateKey, format!("the name {name:?} stands twice in one object")));
     }
+    let (envelope, data) = opened?;
     envelope::check(&envelope, has_nul, data)
 }
 

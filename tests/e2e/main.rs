@@ -12,10 +12,12 @@
 mod bad_input;
 mod books;
 mod border;
+mod conservation;
 mod contract;
 mod crashes;
 mod desk;
 mod harness;
+mod ledger;
 mod readme;
 mod secrets;
 mod stops;
@@ -58,6 +60,7 @@ fn cases() -> Vec<Trial> {
         bad_input::the_document_is_the_table,
         bad_input::the_schemas_agree_with_the_table,
         bad_input::examples_fit_the_schemas,
+        conservation::three_thousand_events_balance_over_a_kill,
         contract::a_request_goes_through_two_levels,
         contract::nobody_to_review_goes_to_triage,
         contract::what_cannot_be_processed_is_stored_and_announced,

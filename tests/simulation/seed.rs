@@ -16,6 +16,8 @@ use super::world::{Counts, Poison, Rates, Shared, Step, World};
 
 /// Everything drains by itself within so long after the last fault.
 const DRAINED_WITHIN: Duration = Duration::from_mins(1);
+/// Everything drains within so long whatever messages end processes: three such messages, five ends and two waits each.
+const DRAINED_AT_LAST: Duration = Duration::from_mins(5);
 /// How often is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -241,7 +243,7 @@ async fn drained(shared: &Shared, within: Duration, also: fn(&World) -> bool) ->
         }
         // A message that ends whoever takes it is a fault that nothing heals.
         let calm = shared.with(|world| world.elapsed().saturating_sub(world.last_death));
-        if since.elapsed().min(calm) > within {
+        if since.elapsed().min(calm) > within || since.elapsed() > DRAINED_AT_LAST {
             return shared.with(|world| {
                 let (outbox, parked) = (world.database.outbox.len(), world.database.parked.len());
                 Err(format!("not drained after {within:?}: {:?}, outbox {outbox}, parked {parked}", world.broker))
