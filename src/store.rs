@@ -85,7 +85,7 @@ pub struct Snapshot {
     /// Claimed rows of the outbox.
     pub claimed: Vec<Outgoing>,
     /// Of the wanted failures, those that are still marked.
-    pub marked: BTreeMap<FailureId, Mark>,
+    pub marked: BTreeMap<FailureId, LastFailure>,
     /// The notes there are about the wanted messages.
     pub notes: BTreeMap<MessageKey, Note>,
 }
@@ -101,7 +101,7 @@ pub struct Waiting {
 
 /// What is known of a failure that is to be tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct LastFailure {
     /// Why it failed the last time.
     pub reason: String,
     /// The reasons under which it was announced.
@@ -123,12 +123,13 @@ pub struct Note {
 /// Everything a turn writes, and the outcome of each of its deliveries.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Changes {
-    /// One for each delivery, in order.
+    /// One for each input, in order.
     pub outcomes: Vec<Outcome>,
     /// Events not seen before.
     pub inbox: Vec<InboxRow>,
-    /// Parked events that came to an end in this turn: their inbox rows get this outcome.
-    pub ended: Vec<(EventKey, Outcome)>,
+    /// Events that are in the inbox and get another outcome: parked ones that came to an end, failed ones that were let in. The
+    /// digest is that of the content that had the effect.
+    pub ended: Vec<InboxRow>,
     /// Exceptions that are new or changed; each once.
     pub exceptions: Vec<Exception>,
     /// Tickets that are new or changed; each once.
@@ -196,10 +197,15 @@ pub struct ParkedRow {
     pub event: NewParked,
 }
 
+/// The id of the failure that an event with this content is.
+pub fn failure_id(key: EventKey, digest: Digest) -> FailureId {
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, format!("urn:reprieve:{key}/{digest}").as_bytes())
+}
+
 /// An input that can never be processed, with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Made from the event's key and digest: the same input fails once.
+    /// As [`failure_id`] makes it: the same input fails once.
     pub id: uuid::Uuid,
     /// The event's key.
     pub event_key: EventKey,
@@ -227,13 +233,22 @@ pub struct Failure {
     pub body: Vec<u8>,
 }
 
-/// What became of a failure that was tried again.
+/// A failure that was tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retried {
     /// The failure.
     pub id: FailureId,
-    /// Why it failed again; `None` if it did not.
-    pub again: Option<Again>,
+    /// What became of it.
+    pub end: End,
+}
+
+/// What became of a failure that was tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is resolved: its event has this outcome.
+    Ended(Outcome),
+    /// It failed again.
+    Again(Again),
 }
 
 /// Why a failure failed again, as in [`Failure`].
@@ -270,7 +285,7 @@ pub struct RuleSetRow {
 /// What is committed.
 #[derive(Debug, Default)]
 pub struct Committed {
-    /// The outcome of each delivery.
+    /// The outcome of each input.
     pub outcomes: Vec<Outcome>,
     /// The events now in this instance's hands: the claimed ones, then the turn's own when `held`.
     pub outgoing: Vec<Outgoing>,

@@ -146,7 +146,10 @@ fn unknown(id: Uuid) -> ExitError {
 async fn edit(desk: &impl Desk, old: Uuid, edit: &Edit, output: &Output) -> Result<(), ExitError> {
     let refused = |message: String| Err(ExitError::new(Code::Refused, message));
     let (new, said) = match desk.edit(old, edit).await? {
-        Edited::Made(new) => {
+        Edited::Made(new, fault) => {
+            if let Some(fault) = fault {
+                output::tell(&format!("with these bytes it would fail again: {}", output::tame(&fault)));
+            }
             (new, format!("failure {new} has the new bytes and is marked: retrying; {old} is discarded"))
         }
         Edited::Already(new) => (new, format!("this edit was made before, as failure {new}: nothing changed")),

@@ -1,11 +1,11 @@
-//! Checks the fields of `data` against their tables, one at a time. Every problem is noted and the first by rank is kept, so that an input with
-//! several faults ends with the reason the contract gives precedence to.
+//! Checks the fields of `data` against their tables, one at a time. Every problem is noted and the first by rank is kept, so
+//! that an input with several faults ends with the reason the contract gives precedence to.
 
 use super::json::Fault;
 use super::reason::Reason;
 use crate::domain::command::Verdict;
 use crate::domain::dates::{parse_date, parse_time};
-use crate::domain::fields::{Field, Kind, SEVERITIES};
+use crate::domain::fields::{DECISION, Field, Kind, SEVERITIES, SUBMISSION};
 use crate::domain::ids::{ExceptionId, IdError, UserId, is_hidden};
 use crate::domain::json::Json;
 
@@ -23,6 +23,25 @@ pub(super) const SCORE_LENGTH_MAX: usize = 32;
 pub struct Fields<'a> {
     data: &'a Json,
     worst: Option<Fault>,
+}
+
+/// Attributes that messages begin with.
+const ATTRIBUTES: [&str; 6] = ["id", "source", "type", "time", "data_base64", "data"];
+
+/// The attribute or field that a message begins with. Below what the tables name there is only what a sender made up.
+fn place(message: &str) -> Option<&'static str> {
+    let begins = message.split([':', ' ', '[']).next().unwrap_or_default();
+    let known = |path: &str| SUBMISSION.iter().chain(&DECISION).map(|field| field.path).find(|known| *known == path);
+    let mut path = begins.strip_prefix("data.").unwrap_or_default();
+    loop {
+        if let Some(found) = known(path) {
+            return Some(found);
+        }
+        let Some((outer, _)) = path.rsplit_once('.') else { break };
+        path = outer;
+    }
+    let attribute = begins.split('.').next().unwrap_or_default();
+    ATTRIBUTES.into_iter().find(|known| *known == attribute)
 }
 
 impl<'a> Fields<'a> {
@@ -44,7 +63,8 @@ impl<'a> Fields<'a> {
     /// Notes a problem.
     pub fn note(&mut self, reason: Reason, message: String) {
         if self.worst.as_ref().is_none_or(|worst| reason < worst.reason) {
-            self.worst = Some(Fault::new(reason, message));
+            let place = place(&message);
+            self.worst = Some(Fault::new(reason, message).at(place));
         }
     }
 

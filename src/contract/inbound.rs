@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::digest;
 use super::json::{self, Fault};
+use super::message::Properties;
 use super::reason::Reason;
 use crate::domain::command::Command;
 use crate::domain::history::EventRef;
@@ -55,6 +56,18 @@ pub struct Message<'a> {
     pub headers: &'a BTreeMap<String, String>,
     /// The bytes.
     pub body: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// A message as the broker's side and the store's side have it.
+    pub fn of(properties: &'a Properties, body: &'a [u8]) -> Self {
+        Self {
+            content_type: properties.content_type.as_deref(),
+            content_encoding: properties.content_encoding.as_deref(),
+            headers: &properties.headers,
+            body,
+        }
+    }
 }
 
 /// One input, as far as it could be read. Whatever it is, it has an identity and a digest.

@@ -35,6 +35,8 @@ pub struct Fault {
     pub reason: Reason,
     /// What is wrong, and where.
     pub message: String,
+    /// The attribute or field that it is about, as the contract calls it: nothing a sender made up.
+    pub place: Option<&'static str>,
 }
 
 impl Fault {
@@ -45,7 +47,12 @@ impl Fault {
             message.truncate(end);
             message.push('…');
         }
-        Self { reason, message }
+        Self { reason, message, place: None }
+    }
+
+    /// The same, about this attribute or field.
+    pub fn at(self, place: Option<&'static str>) -> Self {
+        Self { place, ..self }
     }
 }
 

@@ -43,6 +43,28 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in their order.
+    pub const ALL: [Self; 18] = [
+        Self::Unauthenticated,
+        Self::Unauthorized,
+        Self::TooLarge,
+        Self::BadProperties,
+        Self::BadEncoding,
+        Self::TooDeep,
+        Self::BadJson,
+        Self::DuplicateKey,
+        Self::NoObject,
+        Self::UnsupportedVersion,
+        Self::UnknownType,
+        Self::BadText,
+        Self::BadTime,
+        Self::Schema,
+        Self::IdConflict,
+        Self::Orphaned,
+        Self::CrashLoop,
+        Self::AttemptsExhausted,
+    ];
+
     /// As stored, published and counted.
     pub fn word(self) -> &'static str {
         match self {
@@ -64,5 +86,62 @@ impl Reason {
             Reason::CrashLoop => "crash_loop",
             Reason::AttemptsExhausted => "attempts_exhausted",
         }
+    }
+
+    /// What a person can do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Reason::TooLarge => "the publisher has to send less: move attachments elsewhere and send their URLs",
+            Reason::BadProperties => {
+                "correct the content type: edit with --content-type, and have the publisher send the right one"
+            }
+            Reason::BadEncoding => "the body is no UTF-8: edit it into UTF-8, and have the publisher send that",
+            Reason::BadJson => "the body is no JSON: edit it, and have the publisher write it with a JSON library",
+            Reason::TooDeep => "the publisher has to nest less deeply",
+            Reason::DuplicateKey => "decide which of the two values is meant, and edit the other one out",
+            Reason::NoObject | Reason::Schema => {
+                "edit the place that the message names; if a newer version of the worker knows the field, retry"
+            }
+            Reason::BadText => "edit the hidden or control character out",
+            Reason::BadTime => "edit the time: RFC 3339 with an offset, dates as YYYY-MM-DD",
+            Reason::UnknownType => {
+                "retry after an upgrade if the type is new; otherwise correct the publisher and discard"
+            }
+            Reason::UnsupportedVersion => {
+                "retry after an upgrade if the version is new; otherwise correct the publisher"
+            }
+            Reason::IdConflict => {
+                "two events share source and id: if this one is meant, edit it and give it an id of its own"
+            }
+            Reason::Unauthenticated => {
+                "the publisher has to set the message's user id; then retry what it sends anew, discard this"
+            }
+            Reason::Unauthorized => "let this user publish this type in [trust], then retry; otherwise discard",
+            Reason::Orphaned => "retry once the submission of its exception is there; otherwise discard",
+            Reason::CrashLoop => "report it with the log of the crash; retry after an upgrade that mends it",
+            Reason::AttemptsExhausted => {
+                "the database refused it: look at the log for the reason, mend that, then retry"
+            }
+        }
+    }
+
+    /// The reason with this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_listed_in_their_order() {
+        assert!(Reason::ALL.is_sorted());
+        // A new reason makes `word` fail to compile, and this to fail until it is listed.
+        assert_eq!(Reason::ALL.last(), Some(&Reason::AttemptsExhausted));
+        assert_eq!(Reason::ALL.map(|reason| reason as usize), std::array::from_fn(|place| place));
+        assert_eq!(Reason::of("unauthorized"), Some(Reason::Unauthorized));
+        assert_eq!(Reason::of("banana"), None);
     }
 }

@@ -7,23 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::digest;
-use super::inbound::{Inbound, Message};
+use super::inbound::{BUILT, Inbound, Message, NOT_BUILT};
 use super::json::Fault;
 use super::reason::Reason;
 
-/// Every type that comes in, also those not built yet: a table may be complete before the program is.
-pub const INBOUND_TYPES: [&str; 10] = [
-    "exception.submitted.v1",
-    "exception.amended.v1",
-    "exception.withdrawn.v1",
-    "exception.info_provided.v1",
-    "exception.decision.v1",
-    "ticket.updated.v1",
-    "ticket.closed.v1",
-    "ticket.deferral_applied.v1",
-    "ticket.deferral_rejected.v1",
-    "reviewer.availability_changed.v1",
-];
+/// The types of the contract, those that are not built yet too: a trust table may be written before they are.
+pub fn inbound_types() -> impl Iterator<Item = &'static str> {
+    BUILT.into_iter().chain(NOT_BUILT)
+}
 
 /// Longest name of a user: AMQP allows no longer one.
 const USER_BYTES_MAX: usize = 255;
@@ -41,8 +32,8 @@ impl Trust {
         if types.is_empty() {
             return Err("allows nothing: name at least one type, or remove the user".to_owned());
         }
-        if let Some(vain) = types.iter().find(|pattern| !INBOUND_TYPES.iter().any(|name| fits(pattern, name))) {
-            let known = INBOUND_TYPES.join(", ");
+        if let Some(vain) = types.iter().find(|pattern| !inbound_types().any(|name| fits(pattern, name))) {
+            let known = inbound_types().collect::<Vec<_>>().join(", ");
             return Err(format!("{vain:?} fits no type; write one of {known}, or a pattern such as ticket.*"));
         }
         self.0.insert(user.to_owned(), types);

@@ -32,6 +32,8 @@ pub fn failure_shape(failure: &StoredFailure) -> FailureShape<'_> {
         exception_id: failure.exception_id.as_deref(),
         fingerprint: &failure.fingerprint,
         attempts: failure.attempts,
+        outcome: failure.outcome.as_deref(),
+        code: failure.code.as_deref(),
         received_at: failure.received_at,
         edited_from: failure.edited_from,
         edited_to: failure.edited_to,

@@ -188,11 +188,11 @@ async fn outbox_is_full(connection: &mut PgConnection, outbox_max: u64) -> Resul
 /// What went wrong, before it is known whose fault it is.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Database(#[from] sqlx::Error),
-    #[error("no answer to COMMIT that says what became of it: {0}")]
+    #[error("no answer to COMMIT that says what became of it: {}", told(.0))]
     Commit(#[source] sqlx::Error),
-    #[error("{0}; {1}")]
+    #[error("{said}; {1}", said = told(.0))]
     NoSession(#[source] sqlx::Error, &'static str),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
@@ -236,6 +236,15 @@ impl Fault {
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         if fault.is_refusal() { StoreError::Refused(Box::new(fault)) } else { StoreError::Away(Box::new(fault)) }
+    }
+}
+
+/// In the server's words where it has spoken: the driver adds the line of the server's own source.
+fn told(error: &sqlx::Error) -> String {
+    match error.as_database_error().map(|said| (said.message(), said.code())) {
+        Some((message, Some(code))) => format!("{message} (SQLSTATE {code})"),
+        Some((message, None)) => message.to_owned(),
+        None => error.to_string(),
     }
 }
 

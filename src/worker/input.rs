@@ -30,7 +30,7 @@ pub struct Input {
 impl Input {
     /// Reads a message, and turns away what its sender is not trusted with; `failure` is the one that is tried again with it.
     pub fn read(properties: Properties, body: Vec<u8>, failure: Option<FailureId>, trust: Option<&Trust>) -> Self {
-        let message = message(&properties, &body);
+        let message = Message::of(&properties, &body);
         let mut inbound = inbound::decode(&message);
         if let Some(trust) = trust {
             inbound = trust.judge(inbound, properties.user_id.as_deref(), &message);
@@ -62,16 +62,7 @@ impl Input {
 
 /// Reads a body with its properties, whoever sent it: of what was parked that was asked when it came.
 pub fn decode(properties: &Properties, body: &[u8]) -> Inbound {
-    inbound::decode(&message(properties, body))
-}
-
-fn message<'a>(properties: &'a Properties, body: &'a [u8]) -> Message<'a> {
-    Message {
-        content_type: properties.content_type.as_deref(),
-        content_encoding: properties.content_encoding.as_deref(),
-        headers: &properties.headers,
-        body,
-    }
+    inbound::decode(&Message::of(properties, body))
 }
 
 /// What the inputs name: all that a turn has to read.
@@ -91,10 +82,16 @@ pub fn wanted(inputs: &[Input]) -> Wanted {
     wanted
 }
 
-/// One log line for each input that is committed as failed or refused: where it is settled, and by its ids alone.
+/// One log line for each input that is committed as failed or refused, or that an operator wanted tried again: where it is
+/// settled, and by its ids alone.
 pub fn report(inputs: &[Input], outcomes: &[Outcome]) {
-    for (Input { inbound, .. }, outcome) in inputs.iter().zip(outcomes) {
+    for (Input { inbound, failure, .. }, outcome) in inputs.iter().zip(outcomes) {
         let (source, id) = (inbound.source.as_str(), inbound.id.as_str());
+        if let Some(failure) = failure {
+            let what = told(*outcome);
+            info!(failure.id = %failure, event.source = source, event.id = id, "failure {failure} was tried again: {what}");
+            continue;
+        }
         match outcome {
             Outcome::Failed(reason) => {
                 warn!(
@@ -109,5 +106,15 @@ pub fn report(inputs: &[Input], outcomes: &[Outcome]) {
             }
             Outcome::Applied | Outcome::Repeated | Outcome::Parked => {}
         }
+    }
+}
+
+fn told(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Applied => "applied".to_owned(),
+        Outcome::Repeated => "nothing to do".to_owned(),
+        Outcome::Parked => "it waits for its submission".to_owned(),
+        Outcome::Refused(code) => format!("refused: {code}"),
+        Outcome::Failed(reason) => format!("failed: {reason}"),
     }
 }

@@ -16,14 +16,14 @@ use crate::domain::dates::Timestamp;
 use crate::domain::emission::Emission;
 use crate::domain::exception::Exception;
 use crate::domain::history::{EntryOutcome, Happening};
-use crate::domain::ids::{ExceptionId, TicketId};
+use crate::domain::ids::{Digest, ExceptionId, TicketId};
 use crate::domain::lifecycle::{self, Before, Ruling};
 use crate::domain::refusal::Refusal;
 use crate::domain::rules::RuleSet;
 use crate::domain::ticket::Ticket;
 use crate::store::{
-    Changes, EventKey, FailureId, InboxRow, Mark, OutboxId, Outcome, ParkedRow, Retried, RuleSetRow, Seen, Snapshot,
-    Waiting,
+    Changes, End, EventKey, FailureId, InboxRow, LastFailure, OutboxId, Outcome, ParkedRow, Retried, RuleSetRow, Seen,
+    Snapshot, Waiting,
 };
 
 mod failing;
@@ -89,7 +89,7 @@ struct Planner<'a> {
     parked: BTreeMap<i64, ParkedRow>,
     parked_count: u64,
     parked_for: BTreeMap<ExceptionId, Waiting>,
-    marked: BTreeMap<FailureId, Mark>,
+    marked: BTreeMap<FailureId, LastFailure>,
     changes: Changes,
 }
 
@@ -150,7 +150,7 @@ impl<'a> Planner<'a> {
         }
         let outcome = self.enter(inbound, raw);
         if !matches!(outcome, Outcome::Failed(_)) {
-            self.changes.retried.push(Retried { id, again: None });
+            self.changes.retried.push(Retried { id, end: End::Ended(outcome) });
         }
         outcome
     }
@@ -168,39 +168,42 @@ impl<'a> Planner<'a> {
                 }
                 let message =
                     "an event of this source and id came before with other content; a corrected event needs a new id";
-                return self.fail(inbound, Reason::IdConflict, message, raw);
+                return self.fail(inbound, &Fault::new(Reason::IdConflict, message), raw);
             }
         };
         let outcome = match &inbound.content {
-            Err(fault) => self.fail(inbound, fault.reason, &fault.message, raw),
+            Err(fault) => self.fail(inbound, fault, raw),
             Ok(content) => match self.act(Current { inbound, content }) {
                 Outcome::Parked => self.park(inbound, content.command.exception_id(), raw),
                 outcome => outcome,
             },
         };
         let failed = matches!(outcome, Outcome::Failed(_));
-        if is_new && failed && raw.failure.is_some() {
-            // An edit whose event is another than the one that failed: that has not come yet.
-        } else if is_new {
+        // An edit can make another event of a failure than the one that failed. Until it is let in, that has not come.
+        let has_come = raw.failure.is_none() || !failed;
+        if is_new && has_come {
             self.seen.insert(inbound.key, Seen { digest: inbound.digest, failed, conflicts: BTreeSet::new() });
             self.changes.inbox.push(InboxRow { key: inbound.key, digest: inbound.digest, outcome });
-        } else {
-            self.ended(inbound.key, outcome);
+        } else if !is_new {
+            self.ended(inbound.key, inbound.digest, outcome);
         }
         outcome
     }
 
-    /// Another outcome of an event that is in the inbox already, or was put there by this turn.
-    fn ended(&mut self, key: EventKey, outcome: Outcome) {
-        if let Some(seen) = self.seen.get_mut(&key) {
-            seen.failed = matches!(outcome, Outcome::Failed(_));
+    /// Another outcome of an event that is in the inbox already, or was put there by this turn; with it the content that had an
+    /// effect, if one had.
+    fn ended(&mut self, key: EventKey, digest: Digest, outcome: Outcome) {
+        let failed = matches!(outcome, Outcome::Failed(_));
+        let known = self.seen.entry(key).or_insert(Seen { digest, failed, conflicts: BTreeSet::new() });
+        known.failed = failed;
+        if !failed {
+            known.digest = digest;
         }
-        if let Some(row) = self.changes.inbox.iter_mut().find(|row| row.key == key) {
-            row.outcome = outcome;
-        } else if let Some(row) = self.changes.ended.iter_mut().find(|row| row.0 == key) {
-            row.1 = outcome;
-        } else {
-            self.changes.ended.push((key, outcome));
+        let row = InboxRow { key, digest: known.digest, outcome };
+        let rows = self.changes.inbox.iter_mut().chain(&mut self.changes.ended);
+        match rows.into_iter().find(|row| row.key == key) {
+            Some(known) => *known = row,
+            None => self.changes.ended.push(row),
         }
     }
 

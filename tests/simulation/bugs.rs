@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use reprieve::broker::{Batch, Delivery, Fate, Outgoing, Sink, Source, Tag};
-use reprieve::store::{Changes, Committed, Mark, OutboxId, Outcome, Plan, Snapshot, Store, StoreError, Wanted};
+use reprieve::store::{
+    Changes, Committed, End, LastFailure, OutboxId, Outcome, Plan, Snapshot, Store, StoreError, Wanted,
+};
 
 /// What can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +153,7 @@ impl Bug {
             Bug::NotesForgotten => snapshot.notes.clear(),
             Bug::FailedForgotten => snapshot.seen.values_mut().for_each(|seen| seen.failed = false),
             Bug::MarkedForEver => {
-                let mark = Mark { reason: "schema".to_owned(), announced: BTreeSet::new() };
+                let mark = LastFailure { reason: "schema".to_owned(), announced: BTreeSet::new() };
                 snapshot.marked = wanted.failures.iter().map(|id| (*id, mark.clone())).collect();
             }
             Bug::SiblingsForgotten => snapshot.exceptions.retain(|id, _| wanted.exceptions.contains(id)),
@@ -174,7 +176,9 @@ impl Bug {
             Bug::HistoryDropped => drop(changes.history.pop()),
             Bug::OutputDropped => drop(changes.outbox.pop()),
             Bug::RetriedDropped => changes.retried.clear(),
-            Bug::AgainIsResolved => changes.retried.iter_mut().for_each(|retried| retried.again = None),
+            Bug::AgainIsResolved => {
+                changes.retried.iter_mut().for_each(|retried| retried.end = End::Ended(Outcome::Applied))
+            }
             Bug::FailureBytesLost => changes.failures.iter_mut().for_each(|failure| failure.body.clear()),
             _ => {}
         }

@@ -11,8 +11,8 @@ use reprieve::domain::history::{Entry, link};
 use reprieve::domain::ids::{Digest, ExceptionId, TicketId};
 use reprieve::domain::ticket::Ticket;
 use reprieve::store::{
-    Changes, Committed, EventKey, Failure, FailureId, Mark, Marked, MessageKey, NewParked, Note, OutboxId, Outcome,
-    ParkedId, ParkedRow, Retried, Seen, Snapshot, Waiting, Wanted,
+    Changes, Committed, End, EventKey, Failure, FailureId, InboxRow, LastFailure, Marked, MessageKey, NewParked, Note,
+    OutboxId, Outcome, ParkedId, ParkedRow, Retried, Seen, Snapshot, Waiting, Wanted,
 };
 
 /// How long a row stays with who wrote or claimed it.
@@ -116,9 +116,9 @@ impl Database {
         }
     }
 
-    fn mark(&self, id: FailureId) -> Option<Mark> {
+    fn mark(&self, id: FailureId) -> Option<LastFailure> {
         let desk = self.desk.get(&id).filter(|desk| desk.state == State::Marked)?;
-        Some(Mark { reason: desk.reason.to_owned(), announced: desk.announced.clone() })
+        Some(LastFailure { reason: desk.reason.to_owned(), announced: desk.announced.clone() })
     }
 
     /// The next failures that are marked.
@@ -225,10 +225,10 @@ impl Database {
         for retried in &changes.retried {
             self.write_retried(retried)?;
         }
-        for (key, outcome) in &changes.ended {
+        for InboxRow { key, digest, outcome } in &changes.ended {
             let before = match self.inbox.get_mut(key) {
                 Some(row) if matches!(row.1, Outcome::Parked | Outcome::Failed(_)) => {
-                    std::mem::replace(&mut row.1, *outcome)
+                    std::mem::replace(row, (*digest, *outcome)).1
                 }
                 other => return Err(format!("the event {key} ended as {outcome:?} but was {other:?}")),
             };
@@ -279,7 +279,7 @@ impl Database {
             return Err(format!("the failure {} was tried again but is {:?}", retried.id, desk.state));
         }
         desk.state = State::Resolved;
-        if let Some(again) = &retried.again {
+        if let End::Again(again) = &retried.end {
             (desk.state, desk.reason) = (State::Open, again.reason);
             desk.announced.insert(again.reason.to_owned());
         }

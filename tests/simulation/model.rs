@@ -65,6 +65,10 @@ pub(crate) struct Model<'a> {
     pub(crate) conflicts: BTreeSet<(EventKey, Digest)>,
     /// Which exceptions of a ticket were approved.
     pub(crate) approved: BTreeMap<String, u32>,
+    /// The content of each event that had an effect, or came first.
+    acting: BTreeMap<EventKey, Digest>,
+    /// Contents that were looked at, other than as conflicts.
+    pub(crate) processed: BTreeSet<(EventKey, Digest)>,
     /// Failures that nobody has resolved, each with its reason.
     pub(crate) open: BTreeMap<(EventKey, Digest), &'static str>,
     parked: Vec<&'a Sent>,
@@ -114,7 +118,7 @@ impl<'a> Model<'a> {
     fn again(&mut self, sent: &'a Sent) {
         let was = self.open.remove(&(sent.key, sent.digest));
         if !matches!(self.ends.get(&sent.key), Some(End::Failed(_))) {
-            if self.conflicts.contains(&(sent.key, sent.digest)) {
+            if self.acting.get(&sent.key) != Some(&sent.digest) {
                 self.conflict(sent);
             }
             return;
@@ -136,6 +140,7 @@ impl<'a> Model<'a> {
     }
 
     fn process(&mut self, sent: &'a Sent) -> End {
+        self.processed.insert((sent.key, sent.digest));
         if let Some(reason) = self.blamed.remove(&sent.key) {
             return End::Failed(reason);
         }
@@ -173,6 +178,9 @@ impl<'a> Model<'a> {
 
     fn end(&mut self, sent: &Sent, end: End) {
         self.ends.insert(sent.key, end);
+        if !matches!(end, End::Failed(_)) {
+            self.acting.insert(sent.key, sent.digest);
+        }
         match end {
             End::Refused(code) => self.reject(sent, "refused", code),
             End::Failed(reason) => self.fail(sent, reason),

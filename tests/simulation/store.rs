@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reprieve::contract::digest::of_message;
-use reprieve::store::{Changes, Committed, Outcome, Plan, Snapshot, Store, StoreError, Wanted};
+use reprieve::store::{Changes, Committed, End, Outcome, Plan, Snapshot, Store, StoreError, Wanted};
 use reprieve::worker::plan::suspects::{BUSY, LEFT_MAX};
 use tokio::sync::{Mutex as Lock, watch};
 use tokio::time::timeout;
@@ -134,9 +134,8 @@ fn expired(snapshot: &Snapshot) -> usize {
 
 /// What the worst of the events does that are not written as the failures they are.
 fn judge(world: &World, changes: &Changes) -> Option<Poison> {
-    let inbox = changes.inbox.iter().map(|row| (row.key, row.outcome));
-    let healthy =
-        inbox.chain(changes.ended.iter().copied()).filter(|(_, outcome)| !matches!(outcome, Outcome::Failed(_)));
+    let rows = changes.inbox.iter().chain(&changes.ended).map(|row| (row.key, row.outcome));
+    let healthy = rows.filter(|(_, outcome)| !matches!(outcome, Outcome::Failed(_)));
     let effects = healthy.filter_map(|(key, outcome)| {
         let poison = *world.poison.get(&key)?;
         (outcome != Outcome::Parked || poison != Poison::RefusedLate).then_some(poison)
@@ -190,7 +189,8 @@ fn blame(world: &mut World, changes: &Changes) {
     let first = changes.failures.iter().map(|failure| (failure, failure.reason));
     let again = changes.retried.iter().filter_map(|retried| {
         let failure = world.database.failures.values().find(|failure| failure.id == retried.id)?;
-        Some((failure, retried.again.as_ref()?.reason))
+        let End::Again(again) = &retried.end else { return None };
+        Some((failure, again.reason))
     });
     let blamed: Vec<_> = first
         .chain(again)

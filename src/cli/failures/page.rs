@@ -2,7 +2,7 @@
 
 use crate::cli::failures::body;
 use crate::cli::output::{Paint, columns, tame, time};
-use crate::contract::remedy::remedy;
+use crate::contract::reason::Reason;
 use crate::contract::shapes::desk::{FailureShape, GroupShape};
 use crate::store::desk::{FailureState, StoredFailure};
 
@@ -64,7 +64,7 @@ fn shortened(message: &str) -> String {
 pub(super) fn one(failure: &StoredFailure, paint: Paint) -> String {
     let state = match failure.state {
         FailureState::Open => paint.bad("open"),
-        FailureState::Resolved => paint.good("resolved"),
+        FailureState::Resolved => resolved(failure, paint),
         other => paint.bold(other),
     };
     let mut sections = vec![format!("{}  {state}", paint.bold(failure.id)), columns(&facts(failure))];
@@ -79,13 +79,25 @@ pub(super) fn one(failure: &StoredFailure, paint: Paint) -> String {
     sections.join("\n\n")
 }
 
+/// That it is resolved does not mean that it was applied.
+fn resolved(failure: &StoredFailure, paint: Paint) -> String {
+    match (failure.outcome.as_deref(), failure.code.as_deref()) {
+        (Some("refused"), Some(code)) => paint.bad(format!("resolved: refused, {code}")),
+        (Some("parked"), _) => paint.bold("resolved: waits for its submission"),
+        (Some("repeated"), _) => paint.bold("resolved: its event had an outcome already"),
+        (Some(outcome), _) => paint.good(format!("resolved: {outcome}")),
+        (None, _) => paint.good("resolved"),
+    }
+}
+
 fn facts(failure: &StoredFailure) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: &str| rows.push(vec![format!("  {name}"), tame(value).into_owned()]);
-    row("reason", &failure.reason);
+    let is_resolved = failure.state == FailureState::Resolved;
+    row(if is_resolved { "was" } else { "reason" }, &failure.reason);
     row("message", &failure.message);
-    if let Some(remedy) = remedy(&failure.reason) {
-        row("remedy", remedy);
+    if let Some(reason) = Reason::of(&failure.reason).filter(|_| !is_resolved) {
+        row("remedy", reason.remedy());
     }
     row("event", &format!("{} from {}", failure.event_id, failure.source));
     row("type", failure.event_type.as_deref().unwrap_or("-"));
@@ -117,18 +129,23 @@ fn facts(failure: &StoredFailure) -> Vec<Vec<String>> {
 /// What can be done now. Only ids stand in these lines: they are copied into a shell, and nothing of the sender's may be.
 fn next(failure: &StoredFailure) -> Vec<Vec<String>> {
     let id = failure.id;
+    let row = |(command, what): (String, &str)| vec![format!("  reprieve {command}"), format!("# {what}")];
+    let check = ("schema validate body.json".to_owned(), "see whether they would be read");
     let save = (format!("failures show {id} --raw > body.json"), "save the bytes");
     let edit = (format!("failures edit {id} --body body.json"), "have other bytes tried");
     let retry = (format!("failures retry {id}"), "have it tried again");
     let discard = (format!("failures discard {id}"), "put it aside");
     let again = (format!("failures show {id}"), "see whether it has been tried");
+    if let Some(edited) = failure.edited_to {
+        let edited = (format!("failures show {edited}"), "see what became of the edit");
+        return vec![row(edited), row(save)];
+    }
     let commands = match failure.state {
-        FailureState::Open => vec![retry, save, edit, discard],
-        FailureState::Discarded => vec![retry, save, edit],
+        FailureState::Open => vec![retry, save, check, edit, discard],
+        FailureState::Discarded => vec![retry, save, check, edit],
         FailureState::Retrying => vec![again],
         FailureState::Resolved => vec![save],
     };
-    let row = |(command, what): (String, &str)| vec![format!("  reprieve {command}"), format!("# {what}")];
     commands.into_iter().map(row).collect()
 }
 
@@ -139,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_page_says_what_is_wrong_and_what_to_do() {
-        let text = one(&failure(), Paint::Plain);
+        let text = one(&StoredFailure { edited_to: None, ..failure() }, Paint::Plain);
         for part in [
             "00000000-0000-0000-0000-000000000007  open",
             "  message       data.reason: expected a string",
@@ -175,14 +192,29 @@ mod tests {
     #[test]
     fn what_can_be_done_depends_on_the_state() {
         for (state, commands) in [
-            (FailureState::Open, "retry show edit discard"),
-            (FailureState::Discarded, "retry show edit"),
+            (FailureState::Open, "retry show validate edit discard"),
+            (FailureState::Discarded, "retry show validate edit"),
             (FailureState::Retrying, "show"),
             (FailureState::Resolved, "show"),
         ] {
-            let rows = next(&StoredFailure { state, ..failure() });
+            let rows = next(&StoredFailure { state, edited_to: None, ..failure() });
             let verbs: Vec<&str> = rows.iter().filter_map(|row| row[0].split_whitespace().nth(2)).collect();
             assert_eq!(verbs.join(" "), commands);
+        }
+    }
+
+    #[test]
+    fn a_resolved_failure_says_what_its_event_came_to() {
+        for (outcome, code, said) in [
+            ("applied", None, "resolved: applied"),
+            ("refused", Some("not_assigned"), "resolved: refused, not_assigned"),
+            ("parked", None, "resolved: waits for its submission"),
+            ("repeated", None, "resolved: its event had an outcome already"),
+        ] {
+            let (outcome, code) = (Some(outcome.to_owned()), code.map(str::to_owned));
+            let text = one(&StoredFailure { state: FailureState::Resolved, outcome, code, ..failure() }, Paint::Plain);
+            assert!(text.contains(said) && !text.contains("remedy"), "{text}");
+            assert!(text.contains("failures show 00000000-0000-0000-0000-000000000008 "), "{text}");
         }
     }
 

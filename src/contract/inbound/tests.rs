@@ -250,3 +250,30 @@ fn a_message_repeats_only_a_part_of_a_long_input() {
     assert_eq!(fault.reason, Reason::UnknownType);
     assert!(fault.message.chars().count() <= 301, "{}", fault.message.len());
 }
+
+/// What a sender made up names no kind of failure, so that nobody can make kinds without end.
+#[test]
+fn a_fault_names_its_place_as_the_contract_does() {
+    let with = |change: &str| {
+        let mut data: serde_json::Value = serde_json::from_str(DATA).unwrap();
+        let (path, value) = change.split_once('=').unwrap();
+        let names: Vec<&str> = path.split('/').collect();
+        let (last, outer) = names.split_last().unwrap();
+        let object = outer.iter().fold(&mut data, |object, name| &mut object[*name]);
+        match value {
+            "" => drop(object.as_object_mut().unwrap().remove(*last)),
+            value => object[*last] = serde_json::from_str(value).unwrap(),
+        }
+        structured(&envelope(SUBMITTED, &data.to_string())).content.unwrap_err().place
+    };
+    let long = format!("\"{}\"", "x".repeat(5_000));
+    assert_eq!(with("ticket="), Some("ticket"));
+    assert_eq!(with("ticket/title="), Some("ticket.title"));
+    assert_eq!(with("ticket/title=7"), Some("ticket.title"));
+    assert_eq!(with("requested_due_date=\"2027-02-30\""), Some("requested_due_date"));
+    assert_eq!(with(&format!("custom={{ \"made: up\": {long} }}")), Some("custom"));
+    assert_eq!(with(&format!("made up={long}")), Some("data"));
+    let place = |body: &str| structured(body).content.unwrap_err().place;
+    assert_eq!(place(&envelope(SUBMITTED, "7")), Some("data"));
+    assert_eq!(place("{ \"a: b\": 1, \"a: b\": 2 }"), None, "nothing of the sender's");
+}

@@ -16,7 +16,7 @@ pub struct ListShape<'a, T> {
     pub next_cursor: Option<&'a str>,
 }
 
-/// `failure`, with what it was edited from and into.
+/// `failure`, with what its event came to if it is resolved, and what it was edited from and into.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "each is documented in `store::desk::StoredFailure`; the body is its bytes in base64")]
 pub struct FailureShape<'a> {
@@ -30,6 +30,8 @@ pub struct FailureShape<'a> {
     pub exception_id: Option<&'a str>,
     pub fingerprint: &'a str,
     pub attempts: u32,
+    pub outcome: Option<&'a str>,
+    pub code: Option<&'a str>,
     pub received_at: Timestamp,
     pub edited_from: Option<Uuid>,
     pub edited_to: Option<Uuid>,

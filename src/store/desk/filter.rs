@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::contract::remedy::REMEDIES;
+use crate::contract::reason::Reason;
 use crate::domain::dates::{Timestamp, parse_time};
 use crate::domain::ids::ExceptionId;
 
@@ -125,10 +125,12 @@ fn states(value: &str) -> Result<Vec<FailureState>, BadFilter> {
 }
 
 fn reason(value: &str) -> Result<String, BadFilter> {
-    if REMEDIES.iter().any(|(reason, _)| *reason == value) {
+    if Reason::of(value).is_some() {
         return Ok(value.to_owned());
     }
-    let words: Vec<&str> = REMEDIES.iter().map(|(reason, _)| *reason).collect();
+    // The two kinds of `schema` are one word.
+    let told = Reason::ALL.iter().filter(|reason| **reason != Reason::NoObject);
+    let words: Vec<&str> = told.map(|reason| reason.word()).collect();
     Err(BadFilter::new(value, format!("expected one of {}", words.join(", "))))
 }
 
@@ -237,7 +239,7 @@ mod tests {
         for (name, value, said) in [
             ("state", "shut", "expected open, retrying, resolved or discarded, or all"),
             ("state", "", "expected open"),
-            ("reason", "shcema", "expected one of too_large, "),
+            ("reason", "shcema", "expected one of unauthenticated, unauthorized, too_large, "),
             ("type", "a\0b", "U+0000"),
             ("fingerprint", "\0", "U+0000"),
             ("exception", "a b", "expected 1 to 128 characters"),

@@ -67,7 +67,7 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 }
 
 /// What to do about a session that did not come about, where it is a matter of certificates or of the password.
-fn explain(error: sqlx::Error) -> Fault {
+pub(super) fn explain(error: sqlx::Error) -> Fault {
     let text = error.to_string();
     let code = error.as_database_error().and_then(DatabaseError::code);
     let remedy = match (trouble(&text), code.as_deref()) {

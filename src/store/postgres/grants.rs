@@ -66,7 +66,7 @@ pub async fn apply(url: &str, statements: String) -> Result<(), SchemaError> {
     let mut connection = connection::connect(&options).await?;
     match raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await {
         Ok(_) => Ok(()),
-        Err(error) if error.as_database_error().is_some() => Err(SchemaError::Grants(Box::new(error))),
+        Err(error) if error.as_database_error().is_some() => Err(SchemaError::Grants(Box::new(Fault::from(error)))),
         Err(error) => Err(Fault::from(error).into()),
     }
 }

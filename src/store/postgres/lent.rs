@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, Postgres};
 use sqlx::raw_sql;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{BadUrl, Fault, connection};
 
@@ -38,8 +39,14 @@ pub(super) fn pool(url: &str, application_name: &str, settings: &[(&str, &str)])
 pub(super) struct Lent(Option<PoolConnection<Postgres>>);
 
 impl Lent {
-    /// Waits for a free one, or a new one.
+    /// Waits for a free one, or a new one. The pool tries again and again and then says that it was too late; so the first
+    /// connection is tried beside it, and says why there is none.
     pub(super) async fn from(pool: &PgPool) -> Result<Self, Fault> {
+        if pool.size() == 0 {
+            let trial = tokio::time::timeout(ACQUIRE_MAX, pool.connect_options().connect()).await;
+            let trial = trial.map_err(|_| Fault::Late("no connection", ACQUIRE_MAX))?;
+            trial.map_err(connection::explain)?.close().await?;
+        }
         Ok(Self(Some(pool.acquire().await?)))
     }
 

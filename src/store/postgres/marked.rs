@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Fault;
 use super::write::storable;
 use crate::contract::message::Properties;
-use crate::store::{FailureId, MARKED_BYTES_MAX, Mark, Marked, Retried};
+use crate::store::{End, FailureId, LastFailure, MARKED_BYTES_MAX, Marked, Outcome, Retried};
 
 /// The state is looked at here: with it as a condition, a server with few marked rows reads all of those.
 const MARKED: &str = "SELECT id, state, reason, announced FROM failures WHERE id = ANY($1::uuid[])";
@@ -32,7 +32,9 @@ ORDER BY f.received_at, f.id";
 const RETRIED: &str = "\
 UPDATE failures SET
   state = CASE WHEN r.reason IS NULL THEN 'resolved' ELSE 'open' END,
-  attempts = failures.attempts + 1,
+  attempts = failures.attempts + (r.reason IS NOT NULL)::integer,
+  outcome = r.outcome,
+  code = r.code,
   reason = coalesce(r.reason, failures.reason),
   message = coalesce(r.message, failures.message),
   fingerprint = coalesce(r.fingerprint, failures.fingerprint),
@@ -40,7 +42,8 @@ UPDATE failures SET
     WHEN r.reason IS NULL OR r.reason = ANY(failures.announced) THEN failures.announced
     ELSE failures.announced || r.reason
   END
-FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[]) AS r (id, reason, message, fingerprint)
+FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+  AS r (id, reason, message, fingerprint, outcome, code)
 WHERE failures.id = r.id AND failures.id = ANY($1::uuid[])";
 
 /// Every statement of this file.
@@ -50,7 +53,7 @@ pub(super) const STATEMENTS: &[&str] = &[MARKED, NEXT, RETRIED];
 pub(super) async fn read(
     connection: &mut PgConnection,
     ids: &BTreeSet<FailureId>,
-) -> Result<BTreeMap<FailureId, Mark>, Fault> {
+) -> Result<BTreeMap<FailureId, LastFailure>, Fault> {
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -58,7 +61,7 @@ pub(super) async fn read(
     let rows: Vec<(Uuid, String, String, Vec<String>)> = query_as(MARKED).bind(ids).fetch_all(connection).await?;
     let marked = rows.into_iter().filter(|(_, state, ..)| state == "retrying");
     Ok(marked
-        .map(|(id, _, reason, announced)| (id, Mark { reason, announced: announced.into_iter().collect() }))
+        .map(|(id, _, reason, announced)| (id, LastFailure { reason, announced: announced.into_iter().collect() }))
         .collect())
 }
 
@@ -88,12 +91,28 @@ pub(super) async fn write(connection: &mut PgConnection, retried: &[Retried]) ->
     if retried.is_empty() {
         return Ok(());
     }
-    let again = || retried.iter().map(|retried| retried.again.as_ref());
+    let again = || {
+        retried.iter().map(|retried| match &retried.end {
+            End::Again(again) => Some(again),
+            End::Ended(_) => None,
+        })
+    };
+    let ended = || {
+        retried.iter().map(|retried| match retried.end {
+            End::Ended(Outcome::Applied) => (Some("applied"), None),
+            End::Ended(Outcome::Refused(code)) => (Some("refused"), Some(code)),
+            End::Ended(Outcome::Parked) => (Some("parked"), None),
+            End::Ended(Outcome::Repeated) => (Some("repeated"), None),
+            End::Ended(Outcome::Failed(_)) | End::Again(_) => (None, None),
+        })
+    };
     query(RETRIED)
         .bind(retried.iter().map(|retried| retried.id).collect::<Vec<_>>())
         .bind(again().map(|again| again.map(|again| again.reason)).collect::<Vec<_>>())
         .bind(again().map(|again| again.map(|again| storable(&again.message))).collect::<Vec<_>>())
         .bind(again().map(|again| again.map(|again| storable(&again.fingerprint))).collect::<Vec<_>>())
+        .bind(ended().map(|(outcome, _)| outcome).collect::<Vec<_>>())
+        .bind(ended().map(|(_, code)| code).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())

@@ -164,7 +164,7 @@ impl From<Fault> for SchemaError {
 
 impl From<sqlx::Error> for SchemaError {
     fn from(error: sqlx::Error) -> Self {
-        SchemaError::Away(Box::new(error))
+        Fault::from(error).into()
     }
 }
 

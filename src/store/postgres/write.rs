@@ -14,7 +14,7 @@ use crate::contract::message::{Outgoing, Properties};
 use crate::domain::history::Entry;
 use crate::domain::ids::ExceptionId;
 use crate::domain::ticket::Ticket;
-use crate::store::{Changes, EventKey, Failure, InboxRow, NewParked, Outcome, RuleSetRow};
+use crate::store::{Changes, Failure, InboxRow, NewParked, Outcome, RuleSetRow};
 
 const TICKETS: &str = "\
 INSERT INTO tickets (id, earliest_due_date, approved, last_event_at)
@@ -43,8 +43,8 @@ FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS i (key, digest, o
 /// The key stands there twice, as in every statement that joins: whatever join is planned while the table is small, only
 /// rows that are named are read when it is large.
 const ENDED: &str = "\
-UPDATE inbox SET outcome = e.outcome, code = e.code
-FROM UNNEST($1::uuid[], $2::text[], $3::text[]) AS e (key, outcome, code)
+UPDATE inbox SET digest = e.digest, outcome = e.outcome, code = e.code
+FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS e (key, digest, outcome, code)
 WHERE inbox.key = e.key AND inbox.key = ANY($1::uuid[])";
 
 const OUTBOX: &str = "\
@@ -89,7 +89,7 @@ FROM UNNEST(
   body)
 ON CONFLICT ON CONSTRAINT failures_once DO UPDATE SET
   state = 'open', reason = EXCLUDED.reason, message = EXCLUDED.message, fingerprint = EXCLUDED.fingerprint,
-  attempts = failures.attempts + 1, announced = failures.announced || EXCLUDED.announced
+  outcome = NULL, code = NULL, attempts = failures.attempts + 1, announced = failures.announced || EXCLUDED.announced
 WHERE failures.state = 'resolved'";
 
 const RULE_SET: &str = "\
@@ -194,13 +194,14 @@ async fn write_inbox(connection: &mut PgConnection, rows: &[InboxRow], ring: i16
     Ok(())
 }
 
-async fn write_ended(connection: &mut PgConnection, ended: &[(EventKey, Outcome)]) -> Result<(), Fault> {
+async fn write_ended(connection: &mut PgConnection, ended: &[InboxRow]) -> Result<(), Fault> {
     if ended.is_empty() {
         return Ok(());
     }
-    let (words, codes) = outcomes(ended.iter().map(|(_, outcome)| *outcome))?;
-    let keys: Vec<Uuid> = ended.iter().map(|(key, _)| uuid(key)).collect();
-    query(ENDED).bind(keys).bind(words).bind(codes).execute(connection).await?;
+    let (words, codes) = outcomes(ended.iter().map(|row| row.outcome))?;
+    let keys: Vec<Uuid> = ended.iter().map(|row| uuid(&row.key)).collect();
+    let digests: Vec<Uuid> = ended.iter().map(|row| uuid(&row.digest)).collect();
+    query(ENDED).bind(keys).bind(digests).bind(words).bind(codes).execute(connection).await?;
     Ok(())
 }
 

@@ -2,27 +2,26 @@
 
 use super::{Planner, Raw};
 use crate::contract::inbound::Inbound;
+use crate::contract::json::Fault;
 use crate::contract::outbound::Rejection;
-use crate::contract::reason::Reason;
-use crate::store::{Again, Failure, FailureId, Outcome, Retried};
+use crate::store::{Again, End, Failure, FailureId, Outcome, Retried, failure_id};
 
 impl Planner<'_> {
     /// A failure, announced once for each reason.
-    pub(super) fn fail(&mut self, inbound: &Inbound, reason: Reason, message: &str, raw: Raw<'_>) -> Outcome {
-        let code = reason.word();
-        let place = message.split_once(": ").map_or("", |(place, _)| place);
+    pub(super) fn fail(&mut self, inbound: &Inbound, fault: &Fault, raw: Raw<'_>) -> Outcome {
+        let code = fault.reason.word();
+        let place = fault.place.unwrap_or("-");
         let fingerprint = format!("{code}/{}/{place}", inbound.event_type.as_deref().unwrap_or("-"));
-        let message = message.to_owned();
+        let message = fault.message.clone();
         if let Some(id) = raw.failure {
             if self.marked.get(&id).is_some_and(|mark| !mark.announced.contains(code)) {
                 self.announce(inbound, id, code, &message);
             }
-            let again = Some(Again { reason: code, message, fingerprint });
-            self.changes.retried.push(Retried { id, again });
+            let again = Again { reason: code, message, fingerprint };
+            self.changes.retried.push(Retried { id, end: End::Again(again) });
             return Outcome::Failed(code);
         }
-        let name = format!("urn:reprieve:{}/{}", inbound.key, inbound.digest);
-        let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes());
+        let id = failure_id(inbound.key, inbound.digest);
         self.announce(inbound, id, code, &message);
         self.changes.failures.push(Failure {
             id,

@@ -82,8 +82,8 @@ impl Memory {
         for row in changes.inbox {
             assert_eq!(self.inbox.insert(row.key, (row.digest, row.outcome)), None, "an event has one row");
         }
-        for (key, outcome) in changes.ended {
-            self.inbox.get_mut(&key).expect("a parked event is in the inbox").1 = outcome;
+        for InboxRow { key, digest, outcome } in changes.ended {
+            *self.inbox.get_mut(&key).expect("a parked event is in the inbox") = (digest, outcome);
         }
         self.exceptions.extend(changes.exceptions.into_iter().map(|e| (e.id.clone(), e)));
         self.tickets.extend(changes.tickets.into_iter().map(|t| (t.id.clone(), t)));

@@ -3,6 +3,7 @@
 
 use super::{Current, Planner, Raw};
 use crate::contract::inbound::Inbound;
+use crate::contract::json::Fault;
 use crate::contract::reason::Reason;
 use crate::domain::ids::ExceptionId;
 use crate::store::{NewParked, Outcome, ParkedRow};
@@ -18,15 +19,15 @@ impl Planner<'_> {
     pub(super) fn park(&mut self, inbound: &Inbound, exception_id: &ExceptionId, raw: Raw<'_>) -> Outcome {
         let mark = raw.failure.and_then(|id| self.marked.get(&id));
         if mark.is_some_and(|mark| mark.reason == Reason::Orphaned.word()) {
-            let message = "its submission is still not there: try again when it is";
-            return self.fail(inbound, Reason::Orphaned, message, raw);
+            let fault = Fault::new(Reason::Orphaned, "its submission is still not there: try again when it is");
+            return self.fail(inbound, &fault, raw);
         }
         let waiting = self.parked_for.entry(exception_id.clone()).or_default();
         let bytes = waiting.bytes + raw.body.len() as u64;
         let too_many = waiting.events >= PARKED_FOR_ONE_MAX || bytes > PARKED_BYTES_FOR_ONE_MAX;
         if too_many || self.parked_count >= self.terms.parking_max {
             let message = "its exception is not there, and as many events as may wait for it, or at all, wait already";
-            return self.fail(inbound, Reason::Orphaned, message, raw);
+            return self.fail(inbound, &Fault::new(Reason::Orphaned, message), raw);
         }
         waiting.events += 1;
         waiting.bytes = bytes;
@@ -60,15 +61,11 @@ impl Planner<'_> {
     fn unpark(&mut self, event: &NewParked) {
         self.parked_count = self.parked_count.saturating_sub(1);
         let inbound = decode(&event.properties, &event.body);
-        let fault = self.terms.parked_blamed.or(inbound.content.as_ref().err());
-        let outcome = match (&inbound.content, fault) {
+        let outcome = match (&inbound.content, self.terms.parked_blamed) {
             (Ok(content), None) => self.act(Current { inbound: &inbound, content }),
-            (_, fault) => {
-                let (reason, message) = fault.map_or((Reason::Schema, ""), |fault| (fault.reason, &fault.message));
-                self.fail(&inbound, reason, message, as_parked(event))
-            }
+            (Err(fault), _) | (_, Some(fault)) => self.fail(&inbound, fault, as_parked(event)),
         };
-        self.ended(event.event_key, outcome);
+        self.ended(event.event_key, inbound.digest, outcome);
     }
 
     /// What has waited too long becomes a failure.
@@ -77,10 +74,10 @@ impl Planner<'_> {
         let expired: Vec<_> = self.parked.extract_if(.., |_, row| row.event.expires_at <= database_time).collect();
         for (id, ParkedRow { event, .. }) in expired {
             let inbound = decode(&event.properties, &event.body);
-            let message = "its submission did not come within parking.ttl";
-            let outcome = self.fail(&inbound, Reason::Orphaned, message, as_parked(&event));
+            let fault = Fault::new(Reason::Orphaned, "its submission did not come within parking.ttl");
+            let outcome = self.fail(&inbound, &fault, as_parked(&event));
             self.changes.unpark.push(id);
-            self.ended(event.event_key, outcome);
+            self.ended(event.event_key, inbound.digest, outcome);
         }
     }
 }

@@ -195,7 +195,7 @@ pub(crate) async fn an_edit_keeps_the_old_bytes(url: &str) {
     let edit = |body: &str| Edit { body: body.as_bytes().to_vec(), content_type: None };
     let body = r#"{"exception_id": "EX-7"}"#;
 
-    let Edited::Made(new) = desk.edit(old, &edit(body)).await.expect("an answer") else { panic!("not made") };
+    let Edited::Made(new, _) = desk.edit(old, &edit(body)).await.expect("an answer") else { panic!("not made") };
     let before = desk.failure(old).await.expect("an answer").expect("still there");
     assert_eq!(
         (before.state, before.body.as_slice(), before.edited_to),
@@ -232,12 +232,12 @@ pub(crate) async fn an_edit_keeps_the_old_bytes(url: &str) {
     assert_eq!(desk.edit(new, &edit("{}")).await.expect("an answer"), Edited::Forbidden(FailureState::Retrying));
     assert_eq!(desk.edit(Uuid::from_u128(1), &edit("{}")).await.expect("an answer"), Edited::Unknown);
     let typed = Edit { content_type: Some("text/plain".to_owned()), ..edit("{}") };
-    let Edited::Made(typed) = desk.edit(other, &typed).await.expect("an answer") else { panic!("not made") };
+    let Edited::Made(typed, _) = desk.edit(other, &typed).await.expect("an answer") else { panic!("not made") };
     let typed = desk.failure(typed).await.expect("an answer").expect("there");
     assert_eq!(typed.properties.content_type.as_deref(), Some("text/plain"));
     assert_eq!(count(url, "failures").await, 4);
     let again = desk.edit(old, &edit("{}")).await.expect("what is discarded can be edited once more");
-    let Edited::Made(newer) = again else { panic!("{again:?}") };
+    let Edited::Made(newer, _) = again else { panic!("{again:?}") };
     assert_eq!(desk.failure(old).await.expect("an answer").expect("there").edited_to, Some(newer), "the last one");
 }
 

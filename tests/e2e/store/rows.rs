@@ -143,7 +143,9 @@ pub(crate) async fn parked_events_come_in_the_order_they_were_parked(url: &str) 
     assert_eq!(snapshot.parked.iter().map(|row| row.event.clone()).collect::<Vec<_>>(), expected);
     let end = Changes {
         unpark: snapshot.parked.iter().map(|row| row.id).collect(),
-        ended: vec![(key("b"), Outcome::Applied), (key("c"), Outcome::Failed("orphaned"))],
+        ended: [("b", Outcome::Applied), ("c", Outcome::Failed("orphaned"))]
+            .map(|(name, outcome)| InboxRow { key: key(name), digest: digest(1), outcome })
+            .into(),
         ..Changes::default()
     };
     assert_eq!(turn(&mut store, &wanted, |_| end.clone()).await.expect("a turn").expired, 2);

@@ -34,7 +34,7 @@ macro_rules! columns {
     () => {
         "\
 f.id, f.state, f.reason, f.message, f.fingerprint, f.source, f.event_id, f.event_type, f.exception_id, f.attempts,
-f.received_at, f.edited_from,
+f.outcome, f.code, f.received_at, f.edited_from,
 (SELECT e.id FROM failures AS e WHERE e.edited_from = f.id ORDER BY e.received_at DESC, e.id DESC LIMIT 1) AS edited_to,
 f.properties, f.body"
     };
@@ -233,6 +233,8 @@ struct FailureRow {
     event_type: Option<String>,
     exception_id: Option<String>,
     attempts: i32,
+    outcome: Option<String>,
+    code: Option<String>,
     received_at: DateTime<Utc>,
     edited_from: Option<Uuid>,
     edited_to: Option<Uuid>,
@@ -254,6 +256,8 @@ impl FailureRow {
             event_type: self.event_type,
             exception_id: self.exception_id,
             attempts: u32::try_from(self.attempts).unwrap_or(0),
+            outcome: self.outcome,
+            code: self.code,
             received_at: self.received_at,
             edited_from: self.edited_from,
             edited_to: self.edited_to,
@@ -278,12 +282,7 @@ impl ParkedRow {
     /// The row keeps the event as it came: what it is called is read from it once more.
     fn event(self) -> ParkedEvent {
         let properties = properties(&format!("parked event {}", self.id), &self.properties);
-        let inbound = decode(&Message {
-            content_type: properties.content_type.as_deref(),
-            content_encoding: properties.content_encoding.as_deref(),
-            headers: &properties.headers,
-            body: &self.body,
-        });
+        let inbound = decode(&Message::of(&properties, &self.body));
         ParkedEvent {
             id: self.id,
             source: inbound.source,

@@ -2,7 +2,7 @@
 //! transaction under the write lock.
 
 use sqlx::postgres::PgConnection;
-use sqlx::{query, query_as, query_scalar, raw_sql};
+use sqlx::{query, query_as, raw_sql};
 use uuid::Uuid;
 
 use super::super::Fault;
@@ -12,6 +12,7 @@ use crate::contract::inbound::{Message, decode};
 use crate::domain::dates::Timestamp;
 use crate::domain::ids::ExceptionId;
 use crate::store::desk::{Cursor, Edit, Edited, FailureState, Filter, Limit, Mark, Step};
+use crate::store::failure_id;
 
 /// The lock of every turn.
 const BEGIN: &str = "BEGIN READ WRITE; SELECT pg_advisory_xact_lock(5937275320454706789)";
@@ -35,9 +36,7 @@ SELECT received_at, id, (SELECT count(*) FROM marked) FROM step ORDER BY receive
 
 const OLD: &str = "SELECT state, properties FROM failures WHERE id = $1::uuid";
 
-const EXISTS: &str = "SELECT EXISTS (SELECT FROM failures WHERE id = $1::uuid)";
-
-const SAME: &str = "SELECT id FROM failures WHERE event_key = $1::uuid AND digest = $2::uuid";
+const SAME: &str = "SELECT id, edited_from FROM failures WHERE event_key = $1::uuid AND digest = $2::uuid";
 
 /// What was wrong is what was wrong before: nobody has looked at the new bytes yet.
 const INSERT: &str = "\
@@ -50,7 +49,7 @@ SELECT
 FROM failures AS f WHERE f.id = $10::uuid";
 
 /// Every statement of this file that is prepared.
-pub(super) const STATEMENTS: &[&str] = &[THESE, NEXT, OLD, EXISTS, SAME, INSERT];
+pub(super) const STATEMENTS: &[&str] = &[THESE, NEXT, OLD, SAME, INSERT];
 
 pub(super) async fn these(
     connection: &mut PgConnection,
@@ -94,7 +93,7 @@ pub(super) async fn next(
 pub(super) async fn edit(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<Edited, Fault> {
     raw_sql(BEGIN).execute(&mut *connection).await?;
     let edited = place(connection, id, edit).await?;
-    let end = if matches!(edited, Edited::Made(_)) { "COMMIT" } else { "ROLLBACK" };
+    let end = if matches!(edited, Edited::Made(..)) { "COMMIT" } else { "ROLLBACK" };
     raw_sql(end).execute(connection).await.map_err(Fault::Commit)?;
     Ok(edited)
 }
@@ -103,24 +102,21 @@ async fn place(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<E
     let old: Option<(String, String)> = query_as(OLD).bind(id).fetch_optional(&mut *connection).await?;
     let Some((word, stored)) = old else { return Ok(Edited::Unknown) };
     let properties = edit.properties(&properties(&format!("failure {id}"), &stored));
-    let new = edit.id(id, &properties);
-    if query_scalar(EXISTS).bind(new).fetch_one(&mut *connection).await? {
-        return Ok(Edited::Already(new));
+    let inbound = decode(&Message::of(&properties, &edit.body));
+    let (key, digest) = (uuid(&inbound.key), uuid(&inbound.digest));
+    let same: Option<(Uuid, Option<Uuid>)> =
+        query_as(SAME).bind(key).bind(digest).fetch_optional(&mut *connection).await?;
+    match same {
+        // The second click.
+        Some((same, Some(from))) if from == id => return Ok(Edited::Already(same)),
+        Some((same, _)) => return Ok(Edited::ChangesNothing(same)),
+        None => {}
     }
     let state = state(id, &word)?;
     if !Mark::Retry.takes().contains(&state) {
         return Ok(Edited::Forbidden(state));
     }
-    let inbound = decode(&Message {
-        content_type: properties.content_type.as_deref(),
-        content_encoding: properties.content_encoding.as_deref(),
-        headers: &properties.headers,
-        body: &edit.body,
-    });
-    let (key, digest) = (uuid(&inbound.key), uuid(&inbound.digest));
-    if let Some(same) = query_scalar(SAME).bind(key).bind(digest).fetch_optional(&mut *connection).await? {
-        return Ok(Edited::ChangesNothing(same));
-    }
+    let new = failure_id(inbound.key, inbound.digest);
     let properties = serde_json::to_string(&properties).map_err(|error| Fault::Contradiction(error.to_string()))?;
     query(INSERT)
         .bind(new)
@@ -137,5 +133,5 @@ async fn place(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<E
         .await?;
     let discarded = FailureState::Discarded.word();
     query(THESE).bind(discarded).bind(vec![id]).bind(takes(Mark::Retry)).execute(connection).await?;
-    Ok(Edited::Made(new))
+    Ok(Edited::Made(new, inbound.content.err().map(|fault| fault.message)))
 }

@@ -166,8 +166,13 @@ fn headers(table: &mut Table) {
     let deaths = || AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(death.clone())]));
     row("a forged `x-death`", &[("x-death", deaths()), ("x-first-death-queue", text("exceptions.worker"))]);
     row("an `x-death` that is a number", &[("x-death", AMQPValue::LongInt(-1))]);
-    for value in [AMQPValue::LongLongInt(i64::MAX), AMQPValue::LongLongInt(-1), text("many"), AMQPValue::Void] {
-        row("a forged `x-delivery-count`", &[("x-delivery-count", value)]);
+    for (what, value) in [
+        ("of 2^63 - 1", AMQPValue::LongLongInt(i64::MAX)),
+        ("below zero", AMQPValue::LongLongInt(-1)),
+        ("that is text", text("many")),
+        ("without a value", AMQPValue::Void),
+    ] {
+        row(&format!("a forged `x-delivery-count` {what}"), &[("x-delivery-count", value)]);
     }
     row("`ce-*` headers beside an envelope: the envelope decides", &[("ce-id", text("x")), ("ce-type", text("y.v9"))]);
     row("a `traceparent` that is none: it is not passed on", &[("traceparent", text("00-\u{0}\r\nx: y"))]);
