@@ -32,21 +32,23 @@ use output::{Color, Format, Output};
 #[command(name = "reprieve", version, about = ABOUT, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Arguments {
     /// Read settings from this file instead of reprieve.toml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     config: Option<PathBuf>,
     /// Set one setting, before environment and file; not for secrets
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = GLOBAL)]
     set: Vec<String>,
     /// How to print data
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, help_heading = GLOBAL)]
     output: Format,
     /// When to use colors; off too where `NO_COLOR` is set
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = GLOBAL)]
     color: Color,
     #[command(subcommand)]
     command: Command,
 }
 
+/// Where the help lists what every command takes: after its own options.
+const GLOBAL: &str = "Global options";
 const ABOUT: &str = "Decides over vulnerability exception requests: RabbitMQ in, rules, Postgres, RabbitMQ out.";
 const AFTER_HELP: &str = "\
 Environment: DATABASE_URL, AMQP_URL, REPRIEVE_RULES, REPRIEVE_HTTP_LISTEN; any other setting is REPRIEVE_<SECTION>__<KEY>.
@@ -57,7 +59,7 @@ Exit codes: 0 ok, 1 check failed or partly done, 2 usage, 3 configuration or rul
 enum Command {
     /// Run the worker
     Run,
-    /// Bring the database's schema up to date
+    /// The database's schema, and who may do what in it
     #[command(subcommand)]
     Migrate(migrate::Command),
     /// The exchanges and queues on the broker

@@ -121,10 +121,10 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
             output.list(&groups.iter().map(group_shape).collect::<Vec<_>>(), page::groups)
         }
         Command::Show { id, raw } => {
-            let failure = find(&desk, id).await?;
             if raw {
-                return output::raw(&failure.body);
+                return output::raw(&desk.body(id).await?.ok_or_else(|| unknown(id))?);
             }
+            let failure = find(&desk, id).await?;
             output.object(&failure_shape(&failure), |_, paint| page::one(&failure, paint))
         }
         Command::Retry(which) => marks::run(&desk, Mark::Retry, which, output).await,
@@ -156,6 +156,10 @@ async fn edit(desk: &impl Desk, old: Uuid, edit: &Edit, output: &Output) -> Resu
         Edited::Unknown => return Err(unknown(old)),
         Edited::Forbidden(state) => {
             return refused(format!("failure {old} is {state}: only what is open or discarded can be edited"));
+        }
+        Edited::NotTheBytes => {
+            let what = format!("failure {old} was turned away for who sent it, and an edit does not change that");
+            return refused(format!("{what}: let the user publish this type in [trust], then retry it"));
         }
         Edited::ChangesNothing(same) if same == old => {
             return refused(format!("the edit changes nothing: use `reprieve failures retry {old}`"));

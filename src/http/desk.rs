@@ -38,6 +38,7 @@ pub fn failure_shape(failure: &StoredFailure) -> FailureShape<'_> {
         edited_from: failure.edited_from,
         edited_to: failure.edited_to,
         body_base64: BASE64_STANDARD.encode(&failure.body),
+        body_bytes: failure.body_bytes,
         headers: &failure.properties.headers,
     }
 }

@@ -6,6 +6,7 @@ mod filter;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::contract::inbound::BODY_BYTES_MAX;
 use crate::contract::message::Properties;
 use crate::domain::dates::Timestamp;
 use crate::domain::ids::ExceptionId;
@@ -61,9 +62,14 @@ pub struct StoredFailure {
     pub edited_to: Option<Uuid>,
     /// As it came, or as the editor said.
     pub properties: Properties,
-    /// As it came, or as the editor said.
+    /// As it came, or as the editor said; of a very long one only the first [`SHOWN_BYTES_MAX`] bytes.
     pub body: Vec<u8>,
+    /// How long it is.
+    pub body_bytes: u64,
 }
+
+/// Most bytes of a body that are shown. No shorter than what is processed: only what failed for its length is cut.
+pub const SHOWN_BYTES_MAX: usize = BODY_BYTES_MAX;
 
 /// Failures of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +214,8 @@ pub enum Edited {
     Forbidden(FailureState),
     /// This failure has the same event id and content.
     ChangesNothing(Uuid),
+    /// Not the bytes were wrong but who sent them, and that no edit changes.
+    NotTheBytes,
 }
 
 /// What an operator sees and does; on its own connections, never the worker's.
@@ -223,6 +231,9 @@ pub trait Desk: Send + Sync {
 
     /// One failure.
     async fn failure(&self, id: Uuid) -> Result<Option<StoredFailure>, DeskError>;
+
+    /// All bytes of one failure.
+    async fn body(&self, id: Uuid) -> Result<Option<Vec<u8>>, DeskError>;
 
     /// Failures by their kind, the most frequent first.
     async fn groups(&self, filter: &Filter, limit: Limit) -> Result<Vec<Group>, DeskError>;

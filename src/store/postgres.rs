@@ -151,7 +151,6 @@ async fn transact(
     outbox_max: u64,
 ) -> Result<Committed, Fault> {
     let Loaded { snapshot, mut keys, epoch, expired } = read::load(connection, wanted).await?;
-    let marked = marked::next(connection, wanted.marked_max).await?;
     let mut outgoing = snapshot.claimed.clone();
     let claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
 
@@ -165,6 +164,8 @@ async fn transact(
         memory.rule_set = Some(rules.hash.clone());
     }
     let written = write::store(connection, &mut changes, &mut keys, memory.ring.number()).await?;
+    // After what was tried again is written: that is not marked any more.
+    let marked = marked::next(connection, wanted.marked_max).await?;
     if changes.held {
         outgoing.extend(written);
     }

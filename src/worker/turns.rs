@@ -237,6 +237,7 @@ impl Turns {
                 Err(Trouble::Away(message)) => outage.wait(&message).await,
             }
             if outage.is_long() {
+                self.take_back(inputs).await;
                 self.source.release().await;
             }
             if inputs.len() > 1 && begun.elapsed() >= LONG_TURN {

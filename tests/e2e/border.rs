@@ -88,6 +88,26 @@ pub(crate) async fn a_failure_is_mended_and_let_in_again() {
     crate::crashes::end(&[worker]).await;
 }
 
+/// What is too long to be processed is kept whole, and shown in part.
+pub(crate) async fn a_body_that_is_too_long_is_kept_whole() {
+    let stage = Stage::shared("too_long").await;
+    let setup = crate::crashes::prepare(&stage).await;
+    let client = Client::connect(&stage).await;
+    let worker = setup.start();
+    worker.wait_ready(SOON).await;
+    let body = "x".repeat(300_000);
+    client.publish(&[Message::raw("exception.submitted.v1", body.as_bytes()), submit("1", "high")]).await;
+    books::at_rest(&stage, 2, SOON).await;
+    let listed = failures(&setup, &["--reason", "too_large"]).await;
+    let id = listed[0]["failure_id"].as_str().unwrap();
+    assert_eq!(listed[0]["body_bytes"], 300_000);
+    assert_eq!(listed[0]["body_base64"].as_str().unwrap().len(), (256_usize * 1024).div_ceil(3) * 4);
+    assert_eq!(setup.cli(&["failures", "show", id, "--raw"]).await.stdout, body.as_bytes());
+    let page = setup.cli_ok(&["failures", "show", id]).await;
+    assert!(page.contains("Body (300000 bytes, of which the first 262144)"), "{page}");
+    crate::crashes::end(&[worker]).await;
+}
+
 /// An orphan is not let wait a second time; with its submission there, it is applied.
 pub(crate) async fn an_orphan_is_let_in_when_its_submission_is_there() {
     let stage = Stage::shared("orphans").await;

@@ -86,7 +86,7 @@ pub(crate) async fn failures_are_found_understood_and_marked() {
     let [unknown, raw, second, first] = ids.as_slice() else { panic!("{list}") };
     assert_eq!((list["items"][0]["reason"].as_str(), &list["next_cursor"]), (Some("unknown_type"), &Value::Null));
     let keys: Vec<&String> = list["items"][0].as_object().unwrap().keys().collect();
-    assert_eq!(keys.len(), 15, "{keys:?}");
+    assert_eq!(keys.len(), 18, "{keys:?}");
     let page = json_of(&setup, &["failures", "list", "--limit", "3"]).await;
     let cursor = page["next_cursor"].as_str().unwrap();
     let rest = json_of(&setup, &["failures", "list", "--limit", "3", "--cursor", cursor]).await;

@@ -53,6 +53,7 @@ fn cases() -> Vec<Trial> {
         crashes::the_database_is_killed_under_load,
         crashes::a_decision_and_its_submission_at_the_same_instant,
         border::a_failure_is_mended_and_let_in_again,
+        border::a_body_that_is_too_long_is_kept_whole,
         border::an_orphan_is_let_in_when_its_submission_is_there,
         border::a_message_that_ends_the_process_is_set_aside,
         border::what_the_broker_gave_up_on_comes_home,

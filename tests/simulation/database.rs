@@ -194,13 +194,14 @@ impl Database {
             self.outbox.entry(*id).and_modify(|row| row.free_at = now + POSTPONED);
         }
         self.outbox.retain(|id, _| !changes.confirmed.contains(id));
+        let marked = self.marked(wanted.marked_max);
         Ok(Committed {
             outcomes: changes.outcomes,
             outgoing,
             claims_full,
             expired: 0,
             outbox_full: self.outbox.len() >= self.outbox_max,
-            marked: Vec::new(),
+            marked,
         })
     }
 

@@ -62,7 +62,6 @@ impl SimStore {
             (snapshot, claimed)
         });
         let expired = expired(&snapshot);
-        let marked = shared.with(|world| world.database.marked(wanted.marked_max));
         let changes = plan(snapshot);
         self.work().await?;
         let verdict = shared.with(|world| judge(world, &changes));
@@ -81,7 +80,7 @@ impl SimStore {
             return Err(away("the reply to COMMIT did not come, but it happened"));
         }
         shared.pause(EXCHANGE).await;
-        Ok(Committed { expired, marked, ..committed })
+        Ok(Committed { expired, ..committed })
     }
 
     async fn suffer(&self, poison: Option<Poison>) -> Result<(), StoreError> {
@@ -216,7 +215,11 @@ fn blame(world: &mut World, changes: &Changes) {
 fn take_over(world: &mut World, changes: &Changes) {
     let now = world.database_time();
     for (key, note) in &changes.notes {
-        let before = world.database.notes.get(key).filter(|before| before.run != note.run);
+        let before = world
+            .database
+            .notes
+            .get(key)
+            .filter(|before| before.run != note.run && !before.run.is_nil() && !note.run.is_nil());
         let alive = before.filter(|before| !world.dead.contains(&before.run));
         if alive.is_some_and(|before| now >= before.at + BUSY) {
             *world.left.entry(*key).or_default() += 1;

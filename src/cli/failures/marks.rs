@@ -107,7 +107,11 @@ fn narrowed(mut filter: Filter, mark: Mark) -> Result<Filter, ExitError> {
     let takes = mark.takes();
     if let Some(state) = filter.states.iter().find(|state| !takes.contains(state)) {
         let words: Vec<_> = takes.iter().map(|state| state.word()).collect();
-        let message = format!("--state {state}: only what is {} can be {}", words.join(" or "), mark.makes());
+        let done = match mark {
+            Mark::Retry => "retried",
+            Mark::Discard => "discarded",
+        };
+        let message = format!("--state {state}: only what is {} can be {done}", words.join(" or "));
         return Err(ExitError::new(Code::Usage, message));
     }
     if filter.states.is_empty() {

@@ -73,7 +73,12 @@ pub(super) fn one(failure: &StoredFailure, paint: Paint) -> String {
         let rows: Vec<_> = failure.properties.headers.iter().map(row).collect();
         sections.push(format!("{}\n{}", paint.bold("Headers"), columns(&rows)));
     }
-    let size = format!("Body ({} bytes)", failure.body.len());
+    let size = match failure.body.len() as u64 {
+        shown if shown < failure.body_bytes => {
+            format!("Body ({} bytes, of which the first {shown})", failure.body_bytes)
+        }
+        _ => format!("Body ({} bytes)", failure.body_bytes),
+    };
     sections.push(format!("{}\n{}", paint.bold(size), body::shown(&failure.body)).trim_end().to_owned());
     sections.push(format!("{}\n{}", paint.bold("Next"), columns(&next(failure))));
     sections.join("\n\n")
@@ -183,6 +188,7 @@ mod tests {
         failure.properties.content_type = Some(nasty.clone());
         failure.properties.headers.insert(nasty.clone(), nasty.clone());
         failure.body = nasty.into_bytes();
+        failure.body_bytes = failure.body.len() as u64;
         let shape = crate::http::desk::failure_shape(&failure);
         for text in [one(&failure, Paint::Plain), list(&[shape], Paint::Plain)] {
             assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");

@@ -18,7 +18,10 @@ pub struct ListShape<'a, T> {
 
 /// `failure`, with what its event came to if it is resolved, and what it was edited from and into.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "each is documented in `store::desk::StoredFailure`; the body is its bytes in base64")]
+#[expect(
+    missing_docs,
+    reason = "each is documented in `store::desk::StoredFailure`; the body is its bytes in base64, as far as they are shown"
+)]
 pub struct FailureShape<'a> {
     pub failure_id: Uuid,
     pub state: &'static str,
@@ -36,6 +39,7 @@ pub struct FailureShape<'a> {
     pub edited_from: Option<Uuid>,
     pub edited_to: Option<Uuid>,
     pub body_base64: String,
+    pub body_bytes: u64,
     pub headers: &'a BTreeMap<String, String>,
 }
 

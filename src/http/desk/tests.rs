@@ -27,6 +27,7 @@ pub(crate) fn failure() -> StoredFailure {
         event_type: Some("exception.submitted.v1".into()),
         exception_id: None,
         attempts: 0,
+        body_bytes: 14,
         outcome: None,
         code: None,
         received_at: parse_time("2026-11-24T09:00:00Z").unwrap(),
@@ -78,6 +79,10 @@ impl Desk for FakeDesk {
     async fn failure(&self, id: Uuid) -> Result<Option<StoredFailure>, DeskError> {
         let states = self.states.lock().unwrap();
         Ok(Self::place(id).map(|place| StoredFailure { id, state: states[place], ..failure() }))
+    }
+
+    async fn body(&self, _: Uuid) -> Result<Option<Vec<u8>>, DeskError> {
+        Ok(None)
     }
 
     async fn groups(&self, filter: &Filter, limit: Limit) -> Result<Vec<Group>, DeskError> {
@@ -162,7 +167,7 @@ async fn the_shapes_are_those_of_the_contract() {
             "failure_id": "00000000-0000-0000-0000-000000000007", "state": "open", "reason": "schema",
             "message": "data.reason: expected a string", "event_source": "urn:test", "event_id": "e-1",
             "event_type": "exception.submitted.v1", "exception_id": null,
-            "fingerprint": "schema/exception.submitted.v1/data.reason", "attempts": 0, "outcome": null, "code": null,
+            "fingerprint": "schema/exception.submitted.v1/data.reason", "attempts": 0, "outcome": null, "code": null, "body_bytes": 14,
             "received_at": "2026-11-24T09:00:00Z", "edited_from": null,
             "edited_to": "00000000-0000-0000-0000-000000000008", "body_base64": "eyJyZWFzb24iOiA3IH0=",
             "headers": { "ce-id": "e-1" },

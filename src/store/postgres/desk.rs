@@ -74,6 +74,10 @@ impl Desk for PostgresDesk {
         with!(self, connection => look::failure(connection, id))
     }
 
+    async fn body(&self, id: Uuid) -> Result<Option<Vec<u8>>, DeskError> {
+        with!(self, connection => look::body(connection, id))
+    }
+
     async fn groups(&self, filter: &Filter, limit: Limit) -> Result<Vec<Group>, DeskError> {
         with!(self, connection => look::groups(connection, filter, limit))
     }

@@ -50,6 +50,22 @@ pub fn note(keys: &[MessageKey], run: Uuid, snapshot: &Snapshot) -> (Vec<Standin
     (standings, changes)
 }
 
+/// Takes this process's notes back: it is alive, and what keeps it from settling the messages is not they. Tries of others
+/// count on.
+pub fn withdraw(keys: &[MessageKey], run: Uuid, snapshot: &Snapshot) -> Changes {
+    let mut changes = Changes::default();
+    for key in keys {
+        match snapshot.notes.get(key).filter(|note| note.run == run) {
+            Some(note) if note.tries > 1 => {
+                changes.notes.push((*key, Note { run: Uuid::nil(), tries: note.tries - 1, at: note.at }));
+            }
+            Some(_) => changes.noted.push(*key),
+            None => {}
+        }
+    }
+    changes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +114,17 @@ mod tests {
     fn the_same_process_trying_again_is_no_new_try() {
         check(&[(7, HERE, 1, 0)], &[7], &[Standing::Noted(0)], &[(7, 1)]);
         check(&[(7, HERE, 2, 60)], &[7], &[Standing::Noted(1)], &[(7, 2)]);
+    }
+
+    #[test]
+    fn only_its_own_try_is_withdrawn() {
+        let key = |key: u8| Digest([key; 16]);
+        let note = |run, tries| Note { run, tries, at: now() };
+        let notes = [(key(1), note(HERE, 1)), (key(2), note(HERE, 3)), (key(3), note(THERE, 1))];
+        let snapshot = Snapshot { notes: notes.into(), ..Snapshot::default() };
+        let changes = withdraw(&[1, 2, 3, 4].map(key), HERE, &snapshot);
+        assert_eq!(changes.noted, [key(1)]);
+        assert_eq!(changes.notes, [(key(2), note(Uuid::nil(), 2))]);
     }
 
     #[test]

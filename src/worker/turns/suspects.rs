@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::Turns;
+use super::{TICK, Turns};
 use crate::broker::Delivery;
 use crate::contract::digest::of_message;
 use crate::contract::json::Fault;
@@ -14,7 +14,7 @@ use crate::contract::trust::Trust;
 use crate::store::{FailureId, Marked, MessageKey, StoreError, Wanted};
 use crate::worker::input::Input;
 use crate::worker::outage::Outage;
-use crate::worker::plan::suspects::{LEFT_MAX, Standing, UNREAD_FROM, note};
+use crate::worker::plan::suspects::{LEFT_MAX, Standing, UNREAD_FROM, note, withdraw};
 
 /// Delivered this often before, it may be what keeps ending the worker.
 const SUSPECT_FROM: u32 = 2;
@@ -50,6 +50,10 @@ impl Turns {
                 Standing::Busy => {}
             }
         }
+        if together.is_empty() && alone.is_empty() {
+            // All of it is in other hands: nothing to hurry for.
+            self.next_tick = Instant::now() + TICK;
+        }
         if !together.is_empty() {
             self.turns(together, None).await;
         }
@@ -67,6 +71,21 @@ impl Turns {
                 return suspect.read(*left, self.settings.trust.as_ref());
             }
             sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Before the messages go to another process: what they are noted for is the database's doing. Tried once; if the database
+    /// does not answer at all, no other process notes anything either.
+    pub(super) async fn take_back(&mut self, inputs: &[Input]) {
+        let keys: Vec<_> = inputs.iter().filter_map(|input| input.note).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let wanted = Wanted { notes: keys.iter().copied().collect(), ..Wanted::default() };
+        let run = self.settings.run;
+        let mut plan = |snapshot| withdraw(&keys, run, &snapshot);
+        if let Err(error) = self.store.turn(&wanted, &mut plan).await {
+            tracing::warn!("notes about {} suspects are left, though this process lives: {error}", keys.len());
         }
     }
 

@@ -65,6 +65,20 @@ pub(crate) async fn a_session_is_set_for_turns(url: &str) {
     }
 }
 
+/// A large body that compresses slowly would not be written within the time of a turn: then nothing could set it aside.
+pub(crate) async fn raw_bodies_are_stored_as_they_are(url: &str) {
+    migrate::up(url).await.expect("migrations run");
+    let stored: Vec<String> = query_scalar(
+        "SELECT concat_ws('.', attrelid::regclass, attname) FROM pg_attribute
+         WHERE attrelid = ANY('{failures,parked}'::regclass[]) AND atttypid = 'bytea'::regtype AND attstorage = 'e'
+         ORDER BY 1",
+    )
+    .fetch_all(&mut plain(url).await)
+    .await
+    .expect("the columns");
+    assert_eq!(stored, ["failures.body", "parked.body"]);
+}
+
 pub(crate) async fn history_cannot_be_changed(url: &str) {
     let mut store = open(url).await;
     write(&mut store, &submission(&["EX-1"])).await;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::QueryAs;
-use sqlx::{Postgres, query_as};
+use sqlx::{Postgres, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::super::Fault;
@@ -36,7 +36,7 @@ macro_rules! columns {
 f.id, f.state, f.reason, f.message, f.fingerprint, f.source, f.event_id, f.event_type, f.exception_id, f.attempts,
 f.outcome, f.code, f.received_at, f.edited_from,
 (SELECT e.id FROM failures AS e WHERE e.edited_from = f.id ORDER BY e.received_at DESC, e.id DESC LIMIT 1) AS edited_to,
-f.properties, f.body"
+f.properties, substr(f.body, 1, 262144) AS body, octet_length(f.body)::bigint AS body_bytes"
     };
 }
 
@@ -49,7 +49,8 @@ const FAILURES: &str = concat!(
 FROM (
   SELECT
     f.id, count(*) OVER () AS found, row_number() OVER (ORDER BY f.received_at DESC, f.id DESC) AS place,
-    sum(octet_length(f.body)) OVER (ORDER BY f.received_at DESC, f.id DESC) - octet_length(f.body) AS bytes_before
+    sum(least(octet_length(f.body), 262144)) OVER (ORDER BY f.received_at DESC, f.id DESC)
+      - least(octet_length(f.body), 262144) AS bytes_before
   FROM (
     SELECT f.id, f.received_at, f.body FROM failures AS f WHERE ",
     matching!(),
@@ -62,6 +63,8 @@ JOIN failures AS f ON f.id = p.id
 WHERE p.bytes_before < $11::bigint AND p.place <= $10::bigint
 ORDER BY p.place"
 );
+
+const BODY: &str = "SELECT body FROM failures WHERE id = $1::uuid";
 
 const FAILURE: &str = concat!("SELECT ", columns!(), ", 1::bigint AS found FROM failures AS f WHERE f.id = $1::uuid");
 
@@ -108,7 +111,7 @@ SELECT
 FROM outbox";
 
 /// Every statement of this file.
-pub(super) const STATEMENTS: &[&str] = &[FAILURES, FAILURE, GROUPS, COUNT, STATES, PARKED, OUTBOX];
+pub(super) const STATEMENTS: &[&str] = &[FAILURES, FAILURE, BODY, GROUPS, COUNT, STATES, PARKED, OUTBOX];
 
 /// Bodies on one page. With the largest that are processed these are 16 rows; a page of ordinary ones is full long before.
 const PAGE_BYTES_MAX: i64 = 4 * 1024 * 1024;
@@ -154,6 +157,10 @@ fn is_cut(shown: usize, found: Option<i64>) -> bool {
 pub(super) async fn failure(connection: &mut PgConnection, id: Uuid) -> Result<Option<StoredFailure>, Fault> {
     let row: Option<FailureRow> = query_as(FAILURE).bind(id).fetch_optional(connection).await?;
     row.map(FailureRow::stored).transpose()
+}
+
+pub(super) async fn body(connection: &mut PgConnection, id: Uuid) -> Result<Option<Vec<u8>>, Fault> {
+    Ok(query_scalar(BODY).bind(id).fetch_optional(connection).await?)
 }
 
 pub(super) async fn groups(connection: &mut PgConnection, filter: &Filter, limit: Limit) -> Result<Vec<Group>, Fault> {
@@ -240,6 +247,7 @@ struct FailureRow {
     edited_to: Option<Uuid>,
     properties: String,
     body: Vec<u8>,
+    body_bytes: i64,
     found: i64,
 }
 
@@ -263,6 +271,7 @@ impl FailureRow {
             edited_to: self.edited_to,
             properties: properties(&format!("failure {}", self.id), &self.properties),
             body: self.body,
+            body_bytes: unsigned(self.body_bytes),
         })
     }
 }

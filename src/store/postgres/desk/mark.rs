@@ -9,6 +9,7 @@ use super::super::Fault;
 use super::super::read::uuid;
 use super::look::{self, by_filter, matching, properties, state, unsigned};
 use crate::contract::inbound::{Message, decode};
+use crate::contract::reason::Reason;
 use crate::domain::dates::Timestamp;
 use crate::domain::ids::ExceptionId;
 use crate::store::desk::{Cursor, Edit, Edited, FailureState, Filter, Limit, Mark, Step};
@@ -34,7 +35,7 @@ const NEXT: &str = concat!(
 SELECT received_at, id, (SELECT count(*) FROM marked) FROM step ORDER BY received_at DESC, id DESC LIMIT 1"
 );
 
-const OLD: &str = "SELECT state, properties FROM failures WHERE id = $1::uuid";
+const OLD: &str = "SELECT state, reason, properties FROM failures WHERE id = $1::uuid";
 
 const SAME: &str = "SELECT id, edited_from FROM failures WHERE event_key = $1::uuid AND digest = $2::uuid";
 
@@ -99,22 +100,25 @@ pub(super) async fn edit(connection: &mut PgConnection, id: Uuid, edit: &Edit) -
 }
 
 async fn place(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<Edited, Fault> {
-    let old: Option<(String, String)> = query_as(OLD).bind(id).fetch_optional(&mut *connection).await?;
-    let Some((word, stored)) = old else { return Ok(Edited::Unknown) };
+    let old: Option<(String, String, String)> = query_as(OLD).bind(id).fetch_optional(&mut *connection).await?;
+    let Some((word, reason, stored)) = old else { return Ok(Edited::Unknown) };
+    if [Reason::Unauthenticated, Reason::Unauthorized].iter().any(|turned_away| turned_away.word() == reason) {
+        return Ok(Edited::NotTheBytes);
+    }
     let properties = edit.properties(&properties(&format!("failure {id}"), &stored));
     let inbound = decode(&Message::of(&properties, &edit.body));
     let (key, digest) = (uuid(&inbound.key), uuid(&inbound.digest));
     let same: Option<(Uuid, Option<Uuid>)> =
         query_as(SAME).bind(key).bind(digest).fetch_optional(&mut *connection).await?;
-    match same {
-        // The second click.
-        Some((same, Some(from))) if from == id => return Ok(Edited::Already(same)),
-        Some((same, _)) => return Ok(Edited::ChangesNothing(same)),
-        None => {}
+    if let Some((same, _)) = same.filter(|(_, from)| *from == Some(id)) {
+        return Ok(Edited::Already(same));
     }
     let state = state(id, &word)?;
     if !Mark::Retry.takes().contains(&state) {
         return Ok(Edited::Forbidden(state));
+    }
+    if let Some((same, _)) = same {
+        return Ok(Edited::ChangesNothing(same));
     }
     let new = failure_id(inbound.key, inbound.digest);
     let properties = serde_json::to_string(&properties).map_err(|error| Fault::Contradiction(error.to_string()))?;
