@@ -51,6 +51,7 @@ impl Fault {
     }
 
     /// The same, about this attribute or field.
+    #[must_use]
     pub fn at(self, place: Option<&'static str>) -> Self {
         Self { place, ..self }
     }
