@@ -81,13 +81,7 @@ fn notice(
 }
 
 /// `exception.decision`: T6, T8, T9, T25.
-pub fn decide(
-    exception: &Exception,
-    decision: &Decision,
-    digest: Digest,
-    ticket: &Ticket,
-    scene: Scene<'_>,
-) -> Ruling {
+pub fn decide(exception: &Exception, decision: &Decision, digest: Digest, ticket: &Ticket, scene: Scene<'_>) -> Ruling {
     match exception.decisions.get(&decision.decision_id) {
         Some(known) if *known == digest => return Ruling::Nothing,
         Some(_) => return Ruling::Refused(Refusal::DecisionExists),
@@ -117,7 +111,8 @@ fn may_act(exception: &Exception, decision: &Decision) -> Result<(), Refusal> {
         return Err(Refusal::SelfApproval);
     }
     if !exception.level.reviewers.contains(reviewer) {
-        let others = exception.assignment.levels.iter().zip(1..).filter(|(_, number)| *number != exception.level.number);
+        let others =
+            exception.assignment.levels.iter().zip(1..).filter(|(_, number)| *number != exception.level.number);
         let elsewhere = others.into_iter().any(|(level, _)| level.candidates.contains(reviewer))
             || exception.votes.iter().any(|vote| vote.reviewer == *reviewer);
         return Err(if elsewhere { Refusal::WrongLevel } else { Refusal::NotAssigned });

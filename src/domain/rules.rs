@@ -240,8 +240,7 @@ impl RuleSet {
         let (candidates, by_field) = level.named.people(facts);
         let (escalate_to, also_by_field) = level.escalate_to.people(facts);
         let everybody: BTreeSet<_> = candidates.iter().chain(&escalate_to).collect();
-        let eligible =
-            |user: &UserId| self.may_review(user) || by_field.contains(user) || also_by_field.contains(user);
+        let eligible = |user: &UserId| self.may_review(user) || by_field.contains(user) || also_by_field.contains(user);
         let not_eligible = everybody.into_iter().filter(|user| !eligible(user)).cloned().collect();
         LevelPlan {
             candidates,
@@ -258,9 +257,7 @@ impl Rule {
     fn look(&self, facts: &Facts<'_>) -> Tried {
         let look = matching::look(&self.name, &self.comparisons, facts);
         match self.passed_over(facts) {
-            Some(condition) if look.matched => {
-                Tried { rule: look.rule, matched: false, conditions: vec![condition] }
-            }
+            Some(condition) if look.matched => Tried { rule: look.rule, matched: false, conditions: vec![condition] },
             _ => look,
         }
     }

@@ -132,8 +132,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::ids::UserId;
     use crate::domain::dates::parse_date;
+    use crate::domain::ids::UserId;
     use crate::domain::rules::{
         Condition, Dropped, Explanation, KevDueDate, LevelExplained, LevelPlan, OnDeadline, Pick, Quorum, Timers, Tried,
     };

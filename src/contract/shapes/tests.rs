@@ -71,7 +71,14 @@ pub(crate) fn sample() -> (Exception, Vec<Entry>) {
             rule: "high".into(),
             rules_version: "1".into(),
             rules_hash: "ab".into(),
-            levels: vec![LevelPlan { candidates: vec![user("dana@example.com")], quorum: Quorum::Any, ..LevelPlan::default() }; 2],
+            levels: vec![
+                LevelPlan {
+                    candidates: vec![user("dana@example.com")],
+                    quorum: Quorum::Any,
+                    ..LevelPlan::default()
+                };
+                2
+            ],
             triage: vec![],
             max_extension_days: 180,
             ..Assignment::default()

@@ -73,6 +73,10 @@ impl RuleSet {
 struct Compiler<'a> {
     reader: Reader,
     groups: BTreeMap<String, Vec<UserId>>,
+    /// Groups with a fault of their own: whoever uses one is not to blame for who is missing.
+    broken_groups: BTreeSet<String>,
+    /// How often such a group was used.
+    doubts: usize,
     used_groups: BTreeSet<String>,
     /// Everybody the file names as somebody who might review.
     named: BTreeSet<UserId>,
@@ -93,19 +97,28 @@ impl<'a> Compiler<'a> {
         let settings = settings.and_then(|settings| self.reader.members(&settings, &SETTINGS));
         let mut rules = self.settings(settings.as_ref());
         let defaults = self.defaults(file.get("defaults").as_ref());
-        rules.rules = self.rules(file.get("rules").as_ref(), &defaults);
+        let listed = file.get("rules");
+        rules.rules = self.rules(listed.as_ref(), &defaults);
         let why = "it says who reviews what no rule matches; `reviewers: none` leaves that to triage";
         if let Some(fallback) = self.reader.required(&file, "fallback", why) {
             rules.fallback = self.fallback(&fallback, &defaults);
         }
         self.unused(groups.as_ref());
-        let names: Vec<_> = rules.rules.iter().map(|rule| rule.name.as_str()).chain([FALLBACK]).collect();
-        rules.cases = file.get("tests").map_or_else(Vec::new, |tests| cases::read(&mut self.reader, &tests, &names));
+        // Where the rules themselves are not found, their tests are not to blame.
+        let names: Option<Vec<_>> =
+            listed.map(|_| rules.rules.iter().map(|rule| rule.name.as_str()).chain([FALLBACK]).collect());
+        rules.cases =
+            file.get("tests").map_or_else(Vec::new, |tests| cases::read(&mut self.reader, &tests, names.as_deref()));
         rules.named = std::mem::take(&mut self.named);
         rules.version = version.unwrap_or_default();
         rules.hash = hex(&Sha256::digest(text));
         text.clone_into(&mut rules.text);
         Some(rules)
+    }
+
+    /// Counts what was found wrong: what follows only from an earlier fault is not told.
+    fn faults(&self) -> usize {
+        self.reader.errors() + self.doubts
     }
 
     fn versions(&mut self, file: &Members<'a>) -> Option<String> {
@@ -123,12 +136,15 @@ impl<'a> Compiler<'a> {
     fn groups(&mut self, groups: Option<&Spot<'a>>) {
         let Some(groups) = groups.and_then(|groups| self.reader.map(groups)) else { return };
         for (key, group) in groups.all() {
-            let before = self.reader.errors();
+            let before = self.faults();
             let members = self.reader.members(&group, &["members"]);
             let members = members.and_then(|group| self.reader.required(&group, "members", "who is in the group?"));
             let users = members.as_ref().map_or_else(Vec::new, |members| self.reader.users(members));
-            if let Some(members) = members.filter(|_| users.is_empty() && self.reader.errors() == before) {
+            if let Some(members) = members.filter(|_| users.is_empty() && self.faults() == before) {
                 self.reader.error(&members, format!("the group {} has no members", key.name));
+            }
+            if self.faults() > before {
+                self.broken_groups.insert(key.name.clone());
             }
             self.named.extend(users.iter().cloned());
             self.groups.insert(key.name.clone(), users);
@@ -157,10 +173,11 @@ impl<'a> Compiler<'a> {
         self.requesters = rules.requesters.clone();
         rules.reviewers = self.may_review(settings.get("may_review").as_ref());
         rules.managers = settings.get("managers").map_or_else(Vec::new, |spot| self.named_users(&spot));
-        if let Some(triage) = self.reader.required(settings, "triage", "who reviews what nobody could be assigned to?") {
-            let before = self.reader.errors();
+        if let Some(triage) = self.reader.required(settings, "triage", "who reviews what nobody could be assigned to?")
+        {
+            let before = self.faults();
             rules.triage = self.named_users(&triage);
-            if rules.triage.is_empty() && self.reader.errors() == before {
+            if rules.triage.is_empty() && self.faults() == before {
                 let message = "name at least one person, who reviews what nobody could be assigned to";
                 self.reader.error(&triage, message);
             }
@@ -209,7 +226,7 @@ impl<'a> Compiler<'a> {
         if self.anybody(&may) {
             return Requesters::Anybody;
         }
-        let before = self.reader.errors();
+        let before = self.faults();
         let mut users: BTreeSet<_> =
             may.get("users").map_or_else(Vec::new, |spot| self.reader.users(&spot)).into_iter().collect();
         users.extend(may.get("groups").map_or_else(Vec::new, |spot| self.members(&spot)));
@@ -218,8 +235,9 @@ impl<'a> Compiler<'a> {
             self.glob(&item, text);
             teams.push(text.to_lowercase());
         }
-        if users.is_empty() && teams.is_empty() && self.reader.errors() == before {
-            self.reader.error(&may.spot, "nobody may submit a request: say `any: true`, or name users, groups or teams");
+        if users.is_empty() && teams.is_empty() && self.faults() == before {
+            self.reader
+                .error(&may.spot, "nobody may submit a request: say `any: true`, or name users, groups or teams");
         }
         Requesters::Listed { users, teams }
     }
@@ -230,10 +248,10 @@ impl<'a> Compiler<'a> {
         if self.anybody(&may) {
             return Reviewers::Anybody;
         }
-        let before = self.reader.errors();
+        let before = self.faults();
         let mut users = may.get("users").map_or_else(Vec::new, |spot| self.named_users(&spot));
         users.extend(may.get("groups").map_or_else(Vec::new, |spot| self.members(&spot)));
-        if users.is_empty() && self.reader.errors() == before {
+        if users.is_empty() && self.faults() == before {
             self.reader.error(&may.spot, "nobody may review: say `any: true`, or name users or groups");
         }
         Reviewers::Listed(users.into_iter().collect())
@@ -242,7 +260,8 @@ impl<'a> Compiler<'a> {
     /// Whether `any: true` stands there; beside it nothing else does.
     fn anybody(&mut self, may: &Members<'a>) -> bool {
         let any = may.get("any").and_then(|spot| self.reader.boolean(&spot)).unwrap_or(false);
-        if let Some((_, other)) = may.all().find(|(key, _)| any && ["users", "groups", "teams"].contains(&key.name.as_str()))
+        if let Some((_, other)) =
+            may.all().find(|(key, _)| any && ["users", "groups", "teams"].contains(&key.name.as_str()))
         {
             self.reader.error(&other, "`any: true` lets everybody; leave out one of them");
         }
@@ -253,7 +272,8 @@ impl<'a> Compiler<'a> {
         let Some(deferral) = self.reader.members(spot, &["confirmation"]) else { return };
         let Some(confirmation) = deferral.get("confirmation") else { return };
         if self.reader.word(&confirmation, &[("none", false), ("expected", true)]) == Some(true) {
-            let message = "`expected` is not built yet: an approval would be in force before it is confirmed; say `none`";
+            let message =
+                "`expected` is not built yet: an approval would be in force before it is confirmed; say `none`";
             self.reader.error(&confirmation, message);
         }
     }
@@ -270,6 +290,7 @@ impl<'a> Compiler<'a> {
         let mut members = Vec::new();
         for (item, name) in self.reader.texts(spot) {
             self.used_groups.insert(name.to_owned());
+            self.doubts += usize::from(self.broken_groups.contains(name));
             match self.groups.get(name) {
                 Some(users) => members.extend(users.iter().cloned()),
                 None => {
@@ -294,5 +315,17 @@ impl<'a> Compiler<'a> {
 }
 
 /// What `settings` may say.
-const SETTINGS: [&str; 9] =
-    ["time_zone", "may_request", "may_review", "managers", "triage", "reasons", "notify", "expiry_warnings", "deferral"];
+const SETTINGS: [&str; 9] = [
+    "time_zone",
+    "may_request",
+    "may_review",
+    "managers",
+    "triage",
+    "reasons",
+    "notify",
+    "expiry_warnings",
+    "deferral",
+];
+
+#[cfg(test)]
+mod tests;

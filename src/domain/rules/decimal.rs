@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_is_no_decimal_is_none() {
-        for text in ["", "-", ".5", "8.", "1_000", "0x10", "1e", "1e1000000000", "e3", "+1", "１", "1.2.3", " 1", "nan"] {
+        for text in ["", "-", ".5", "8.", "1_000", "0x10", "1e", "1e1000000000", "e3", "+1", "１", "1.2.3", " 1", "nan"]
+        {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }

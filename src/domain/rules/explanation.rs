@@ -103,8 +103,7 @@ impl Explanation {
     pub(super) fn fit(&mut self) {
         while self.is_too_large() {
             self.truncated = true;
-            let crowded =
-                |level: &LevelExplained| [level.candidates.len(), level.reviewers.len(), level.dropped.len()];
+            let crowded = |level: &LevelExplained| [level.candidates.len(), level.reviewers.len(), level.dropped.len()];
             if self.tried.len() > 1 {
                 self.tried.drain(..self.tried.len() / 2);
             } else if self.levels.iter().flat_map(crowded).any(|people| people > SHOWN_PEOPLE_MAX) {

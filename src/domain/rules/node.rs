@@ -49,7 +49,9 @@ impl Node {
         let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let at = error.location().map_or(Place::default(), |location| place(&location));
             let message = error.without_snippet().to_string();
+            // The reader adds the place once more, and advice to those who program it.
             let message = message.split(" at line ").next().unwrap_or_default();
+            let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
             Finding { at, path: String::new(), message: message.to_owned(), suggestion: None }
         })?;
         Ok(node(raw, text))
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_no_yaml_ends_at_the_first_fault() {
         for (text, line, message) in
-            [("a: [1\nb: 2\n", 2, ""), ("a: 1\na: 2\n", 2, "duplicate mapping key"), ("\ta: 1", 1, "")]
+            [("a: [1\nb: 2\n", 2, ""), ("a: 1\na: 2\n", 2, "duplicate mapping key"), ("a: b: c", 1, "")]
         {
             let fault = Node::parse(text).unwrap_err();
             assert_eq!(fault.at.line, line, "{fault:?}");

@@ -25,8 +25,8 @@ pub(super) struct Members<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) report: Report,
-    /// Keys that were already said not to act.
-    dormant: BTreeSet<&'static str>,
+    /// What is warned of once a file.
+    warned_of: BTreeSet<&'static str>,
 }
 
 impl<'a> Spot<'a> {
@@ -93,14 +93,19 @@ impl Reader {
         self.report.warnings.push(finding);
     }
 
-    /// Warns of a key that is checked and kept but does not act yet: once a file, at its first place.
+    /// Warns of a key that is checked and kept but does not act yet.
     pub(super) fn dormant(&mut self, spot: &Spot<'_>, key: &'static str) {
-        if self.dormant.insert(key) {
-            self.warn(spot.at(), &spot.path, format!("{key} is checked and kept, but does not act yet"));
+        self.warn_once(spot, key, "is checked and kept, but does not act yet");
+    }
+
+    /// Warns of a word once a file, at its first place.
+    pub(super) fn warn_once(&mut self, spot: &Spot<'_>, word: &'static str, message: &str) {
+        if self.warned_of.insert(word) {
+            self.warn(spot.at(), &spot.path, format!("{word} {message}"));
         }
     }
 
-    /// Whether anything was found wrong since a mark.
+    /// How many errors were found so far.
     pub(super) fn errors(&self) -> usize {
         self.report.errors.len()
     }

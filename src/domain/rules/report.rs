@@ -74,7 +74,9 @@ mod tests {
     #[test]
     fn the_nearest_word_is_near() {
         let known = ["appsec", "payments-owners", "ciso-office"];
-        for (unknown, meant) in [("apsec", Some("appsec")), ("AppSec", Some("appsec")), ("ciso", Some("ciso-office")), ("x", None)] {
+        for (unknown, meant) in
+            [("apsec", Some("appsec")), ("AppSec", Some("appsec")), ("ciso", Some("ciso-office")), ("x", None)]
+        {
             assert_eq!(nearest(unknown, known.into_iter()).as_deref(), meant, "{unknown}");
         }
     }

@@ -26,13 +26,14 @@ pub(super) struct Defaults<'a> {
     clock: Clock,
 }
 
-const PICKS: [(&str, Pick); 3] =
-    [("all", Pick::All), ("hash", Pick::Hash), ("least_loaded", Pick::LeastLoaded)];
+const PICKS: [(&str, Pick); 3] = [("all", Pick::All), ("hash", Pick::Hash), ("least_loaded", Pick::LeastLoaded)];
 
 impl<'a> Compiler<'a> {
     pub(super) fn defaults(&mut self, spot: Option<&Spot<'a>>) -> Defaults<'a> {
         let known = [&["quorum", "pick", "require", "limits"][..], &TIMERS].concat();
-        let Some(defaults) = spot.and_then(|spot| self.reader.members(spot, &known)) else { return Defaults::default() };
+        let Some(defaults) = spot.and_then(|spot| self.reader.members(spot, &known)) else {
+            return Defaults::default();
+        };
         Defaults {
             quorum: defaults.get("quorum").and_then(|spot| self.quorum(&spot).map(|quorum| (quorum, spot))),
             pick: defaults.get("pick").and_then(|spot| self.pick(&spot)),
@@ -43,7 +44,8 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn rules(&mut self, spot: Option<&Spot<'a>>, defaults: &Defaults<'a>) -> Vec<Rule> {
-        let known = [&["name", "description", "match", "levels", "reviewers", "auto", "require", "limits"][..], &TIMERS];
+        let known =
+            [&["name", "description", "match", "levels", "reviewers", "auto", "require", "limits"][..], &TIMERS];
         let mut names = BTreeMap::from([(FALLBACK.to_owned(), 0)]);
         let mut rules = Vec::new();
         for spot in spot.map_or_else(Vec::new, |spot| self.reader.list(spot)) {
@@ -93,9 +95,9 @@ impl<'a> Compiler<'a> {
     fn rest_of(&mut self, members: &Members<'a>, defaults: &Defaults<'a>) -> Rule {
         let bounds = self.bounds(members.get("limits").as_ref()).over(&defaults.bounds);
         let clock = self.clock(members).over(defaults.clock);
-        let auto = members.get("auto").and_then(|spot| {
-            self.reader.word(&spot, &[("approve", Auto::Approve), ("deny", Auto::Deny)])
-        });
+        let auto = members
+            .get("auto")
+            .and_then(|spot| self.reader.word(&spot, &[("approve", Auto::Approve), ("deny", Auto::Deny)]));
         let said = ["levels", "reviewers", "auto"].iter().filter_map(|key| members.get(key)).collect::<Vec<_>>();
         if let [_, second, ..] = said.as_slice() {
             self.reader.error(second, "a rule has either `levels`, or `reviewers: none`, or `auto`");
@@ -133,10 +135,11 @@ impl<'a> Compiler<'a> {
     }
 
     fn levels(&mut self, spot: &Spot<'a>, defaults: &Defaults<'a>, clock: Clock) -> Vec<LevelRule> {
-        let before = self.reader.errors();
+        let before = self.faults();
         let levels = self.reader.list(spot);
-        if levels.is_empty() && self.reader.errors() == before {
-            self.reader.error(spot, "name at least one level; `reviewers: none` instead of `levels` leaves it to triage");
+        if levels.is_empty() && self.faults() == before {
+            self.reader
+                .error(spot, "name at least one level; `reviewers: none` instead of `levels` leaves it to triage");
         }
         if levels.len() > LEVELS_MAX {
             self.reader.error(spot, format!("expected at most {LEVELS_MAX} levels"));
@@ -148,9 +151,9 @@ impl<'a> Compiler<'a> {
         let known = [&["reviewers", "quorum", "pick", "escalate_to"][..], &TIMERS].concat();
         let level = self.reader.members(spot, &known)?;
         let timers = self.clock(&level).over(clock).timers();
-        let before = self.reader.errors();
+        let before = self.faults();
         let named = self.reader.required(&level, "reviewers", "who reviews?").map(|spot| self.reviewers(&spot));
-        let all_known = self.reader.errors() == before;
+        let all_known = self.faults() == before;
         let own_quorum = level.get("quorum").map(|spot| (self.quorum(&spot), spot));
         let (quorum, quorum_spot) = match &own_quorum {
             Some((quorum, spot)) => (quorum.unwrap_or_default(), Some(spot)),
@@ -191,16 +194,18 @@ impl<'a> Compiler<'a> {
         everybody.extend(rule.escalate_to.users.iter().filter(|user| !rule.named.users.contains(user)).cloned());
         let too_few = |user: &&UserId| may_request(user) && without(&everybody, user) < needed;
         if let Some(user) = rule.named.users.iter().find(too_few) {
-            let message = format!("a request by {user} leaves fewer reviewers than the quorum; name more, or `escalate_to`");
+            let message =
+                format!("a request by {user} leaves fewer reviewers than the quorum; name more, or `escalate_to`");
             self.reader.warn(spot.at(), &spot.path, message);
         } else if let Some(field) = rule.named.fields.first().filter(|_| everybody.len() < needed) {
-            let message = format!("without {field}, or where it is the requester, too few are left; name `escalate_to`");
+            let message =
+                format!("without {field}, or where it is the requester, too few are left; name `escalate_to`");
             self.reader.warn(spot.at(), &spot.path, message);
         }
     }
 
     fn reviewers(&mut self, spot: &Spot<'a>) -> Named {
-        let before = self.reader.errors();
+        let before = self.faults();
         let Some(named) = self.reader.members(spot, &["users", "groups", "fields"]) else { return Named::default() };
         let mut users = named.get("users").map_or_else(Vec::new, |spot| self.named_users(&spot));
         for user in named.get("groups").map_or_else(Vec::new, |spot| self.members(&spot)) {
@@ -209,7 +214,7 @@ impl<'a> Compiler<'a> {
             }
         }
         let fields = named.get("fields").map_or_else(Vec::new, |spot| self.person_fields(&spot));
-        if users.is_empty() && fields.is_empty() && self.reader.errors() == before {
+        if users.is_empty() && fields.is_empty() && self.faults() == before {
             self.reader.error(spot, "name at least one user, group or field");
         }
         Named { users, fields }
@@ -249,7 +254,7 @@ impl<'a> Compiler<'a> {
     fn pick(&mut self, spot: &Spot<'a>) -> Option<Pick> {
         let pick = self.reader.word(spot, &PICKS)?;
         if pick == Pick::LeastLoaded {
-            self.reader.dormant(spot, "least_loaded");
+            self.reader.warn_once(spot, "least_loaded", "chooses by hash until open assignments are counted");
         }
         Some(pick)
     }

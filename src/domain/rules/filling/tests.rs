@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -9,6 +11,8 @@ version: "1"
 settings: { triage: [lead@x.com], may_review: { users: [a@x.com, b@x.com, c@x.com, d@x.com, e@x.com, f@x.com] } }
 fallback: { reviewers: none }
 "#;
+
+static RULE_SET: LazyLock<RuleSet> = LazyLock::new(|| RuleSet::parse(RULES).unwrap());
 
 fn user(id: &str) -> UserId {
     UserId::parse(&format!("{id}@x.com")).unwrap()
@@ -31,10 +35,9 @@ fn assignment(candidates: &str, quorum: Quorum, pick: Pick, escalate_to: &str) -
 }
 
 fn fill(assignment: &Assignment, exception: &str, requester: &str, people: &People) -> Level {
-    let rules = RuleSet::parse(RULES).unwrap();
     let exception = ExceptionId::parse(exception).unwrap();
     let requester = user(requester);
-    let filling = Filling { exception: &exception, requester: &requester, people, rules: &rules };
+    let filling = Filling { exception: &exception, requester: &requester, people, rules: &RULE_SET };
     assignment.clone().begin(1, filling).unwrap()
 }
 
@@ -95,11 +98,10 @@ fn a_row_of_delegates_has_an_end() {
 fn who_was_dropped_is_explained() {
     let mut assignment = assignment("a b c stranger", Quorum::Any, Pick::All, "");
     assignment.explanation.levels = vec![assignment.levels[0].explained(1, &user("b"))];
-    let rules = RuleSet::parse(RULES).unwrap();
     let people = away(&[("a", Some("d"))]);
     let exception = ExceptionId::parse("EX-1").unwrap();
     let requester = user("b");
-    assignment.begin(1, Filling { exception: &exception, requester: &requester, people: &people, rules: &rules });
+    assignment.begin(1, Filling { exception: &exception, requester: &requester, people: &people, rules: &RULE_SET });
     let explained = &assignment.explanation.levels[0];
     let dropped: Vec<_> = explained.dropped.iter().map(|d| (d.id.as_str(), d.why.as_str())).collect();
     assert_eq!(dropped, [("a@x.com", "away"), ("b@x.com", "requester"), ("stranger@x.com", "not_eligible")]);

@@ -40,7 +40,10 @@ fn data() -> Json {
         ("reason".into(), text("Other")),
         ("null".into(), Json::Null),
         ("requester".into(), Json::Object(vec![("id".into(), text(" Zoe@Example.com"))])),
-        ("custom".into(), Json::Object(vec![("score".into(), Json::Number("7.50".into())), ("day".into(), text("soon"))])),
+        (
+            "custom".into(),
+            Json::Object(vec![("score".into(), Json::Number("7.50".into())), ("day".into(), text("soon"))]),
+        ),
         (
             "ticket".into(),
             Json::Object(vec![
