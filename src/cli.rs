@@ -15,6 +15,7 @@ mod exit;
 mod migrate;
 mod output;
 mod parts;
+mod rules;
 mod run;
 mod topology;
 
@@ -64,6 +65,9 @@ enum Command {
     /// Exception requests
     #[command(subcommand)]
     Exceptions(exceptions::Command),
+    /// The rules file
+    #[command(subcommand)]
+    Rules(rules::Command),
 }
 
 /// Runs the command and says how the process should end.
@@ -97,6 +101,7 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Topology(command) => topology::run(command, &config, &output).await,
             Command::Events(command) => events::run(command, &config, &output).await,
             Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
+            Command::Rules(command) => rules::run(&command, &config, &output),
         }
     })
 }

@@ -156,20 +156,16 @@ fn approve(
     }
     let requester = exception.request.requester.clone();
     let mut assignment: Assignment = exception.assignment.clone();
-    match assignment.begin(level + 1, scene.filling(&exception.id, &requester)) {
-        Some(next) => {
-            let recorded = vote_recorded(exception, decision, date, votes);
-            (exception.level, exception.assignment) = (next, assignment);
-            let mut emissions = vec![recorded, Emission::Assigned];
-            emissions.extend(tell_reviewers(exception, ReviewerNotice::LevelReady, Some(ticket)));
-            Ok(emissions)
-        }
-        None => {
-            let actor = Actor::user(&decision.reviewer);
-            let (earliest, comment) = (ticket.earliest_due_date, decision.comment.clone());
-            Ok(enforce(exception, Cause::Approved, &actor, comment, earliest, scene.now))
-        }
-    }
+    let Some(next) = assignment.begin(level + 1, scene.filling(&exception.id, &requester)) else {
+        let actor = Actor::user(&decision.reviewer);
+        let (earliest, comment) = (ticket.earliest_due_date, decision.comment.clone());
+        return Ok(enforce(exception, Cause::Approved, &actor, comment, earliest, scene.now));
+    };
+    let recorded = vote_recorded(exception, decision, date, votes);
+    (exception.level, exception.assignment) = (next, assignment);
+    let mut emissions = vec![recorded, Emission::Assigned];
+    emissions.extend(tell_reviewers(exception, ReviewerNotice::LevelReady, Some(ticket)));
+    Ok(emissions)
 }
 
 fn date_guards(date: NaiveDate, current: NaiveDate, today: NaiveDate) -> Result<(), Refusal> {

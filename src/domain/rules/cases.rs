@@ -25,6 +25,9 @@ const NEUTRAL_DAYS_TO_DUE: i64 = 30;
 /// Longest extension a test may give, in days: more is a slip of the finger.
 const EXTENSION_DAYS_MAX: i64 = 100_000;
 
+/// How a test says that the rule decides nothing by itself.
+const NO_AUTO: &str = "none";
+
 /// One test of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
@@ -40,7 +43,7 @@ pub(super) struct Case {
 #[derive(Clone, Debug, Default)]
 struct Expect {
     rule: Option<String>,
-    auto: Option<Option<Auto>>,
+    auto: Option<&'static str>,
     levels: Option<Vec<BTreeSet<UserId>>>,
 }
 
@@ -119,7 +122,7 @@ impl Case {
             compare("rule".into(), expected.clone(), rule.name.clone());
         }
         if let Some(expected) = self.expect.auto {
-            compare("auto".into(), auto_word(expected).into(), auto_word(rule.auto).into());
+            compare("auto".into(), expected.into(), rule.auto.map_or(NO_AUTO, Auto::word).into());
         }
         if let Some(expected) = &self.expect.levels {
             for at in 0..expected.len().max(levels.len()) {
@@ -135,10 +138,6 @@ impl Case {
             differences,
         }
     }
-}
-
-fn auto_word(auto: Option<Auto>) -> &'static str {
-    auto.map_or("none", Auto::word)
 }
 
 fn people(level: Option<&BTreeSet<UserId>>) -> String {
@@ -187,7 +186,7 @@ fn read_expect(reader: &mut Reader, spot: &Spot<'_>, rules: Option<&[&str]>) -> 
         }
         Some(name.to_owned())
     });
-    let words = [("approve", Some(Auto::Approve)), ("deny", Some(Auto::Deny)), ("none", None)];
+    let words = [Auto::Approve.word(), Auto::Deny.word(), NO_AUTO].map(|word| (word, word));
     let auto = expect.get("auto").and_then(|spot| reader.word(&spot, &words));
     let levels = expect.get("levels").map(|spot| {
         let levels = reader.list(&spot);

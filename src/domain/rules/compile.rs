@@ -291,15 +291,13 @@ impl<'a> Compiler<'a> {
         for (item, name) in self.reader.texts(spot) {
             self.used_groups.insert(name.to_owned());
             self.doubts += usize::from(self.broken_groups.contains(name));
-            match self.groups.get(name) {
-                Some(users) => members.extend(users.iter().cloned()),
-                None => {
-                    let meant = nearest(name, self.groups.keys().map(String::as_str));
-                    // The group that was probably meant is not unused: one slip is told once.
-                    self.used_groups.extend(meant.clone());
-                    let known = self.groups.keys().map(String::as_str);
-                    self.reader.unknown(&item, format!("there is no group named {name}"), name, known);
-                }
+            if let Some(users) = self.groups.get(name) {
+                members.extend(users.iter().cloned());
+            } else {
+                let known = || self.groups.keys().map(String::as_str);
+                // The group that was probably meant is not unused: one slip is told once.
+                self.used_groups.extend(nearest(name, known()));
+                self.reader.unknown(&item, format!("there is no group named {name}"), name, known());
             }
         }
         members

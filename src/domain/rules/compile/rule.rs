@@ -155,12 +155,11 @@ impl<'a> Compiler<'a> {
         let named = self.reader.required(&level, "reviewers", "who reviews?").map(|spot| self.reviewers(&spot));
         let all_known = self.faults() == before;
         let own_quorum = level.get("quorum").map(|spot| (self.quorum(&spot), spot));
-        let (quorum, quorum_spot) = match &own_quorum {
-            Some((quorum, spot)) => (quorum.unwrap_or_default(), Some(spot)),
-            None => {
-                let outer = defaults.quorum.as_ref();
-                (outer.map_or(Quorum::Any, |(quorum, _)| *quorum), outer.map(|(_, spot)| spot))
-            }
+        let (quorum, quorum_spot) = if let Some((quorum, spot)) = &own_quorum {
+            (quorum.unwrap_or_default(), Some(spot))
+        } else {
+            let outer = defaults.quorum.as_ref();
+            (outer.map_or(Quorum::Any, |(quorum, _)| *quorum), outer.map(|(_, spot)| spot))
         };
         let rule = LevelRule {
             named: named.unwrap_or_default(),

@@ -19,132 +19,216 @@ fn errors(changes: &[(&str, &str)], expected: &[&str]) {
     assert_eq!(found, expected);
 }
 
-#[test]
-fn what_is_wrong_with_the_file_and_its_settings() {
-    error(
+/// What stands there, what is written instead, what is said of it.
+const SETTINGS_ROWS: &[(&str, &str, &str)] = &[
+    (
         "reprieve/v1",
         "reprieve/v2",
         "3:13: apiVersion: expected reprieve/v1, found \"reprieve/v2\"; did you mean reprieve/v1?",
-    );
-    error("apiVersion: reprieve/v1\n", "", "3:1: the key `apiVersion` is missing: say `apiVersion: reprieve/v1`");
-    error("\"2026-11-24.2\"", "\"\"", "4:10: version: expected 1 to 64 characters");
-    error("rules: #", "ruels: #", "42:1: ruels: there is no key \"ruels\" here; did you mean rules?");
-    error(
+    ),
+    ("apiVersion: reprieve/v1\n", "", "3:1: the key `apiVersion` is missing: say `apiVersion: reprieve/v1`"),
+    ("\"2026-11-24.2\"", "\"\"", "4:10: version: expected 1 to 64 characters"),
+    ("rules: #", "ruels: #", "42:1: ruels: there is no key \"ruels\" here; did you mean rules?"),
+    (
         "time_zone: E",
         "time_zon: E",
         "7:3: settings.time_zon: there is no key \"time_zon\" here; did you mean time_zone?",
-    );
-    error(
+    ),
+    (
         "Europe/Berlin",
         "Europe/Berlyn",
         "7:14: settings.time_zone: \"Europe/Berlyn\" is no zone of the IANA database; did you mean Europe/Berlin?",
-    );
-    error(
+    ),
+    (
         "triage: [exceptions-lead@example.com, exceptions-deputy@example.com]",
         "triage: []",
         "16:11: settings.triage: name at least one person, who reviews what nobody could be assigned to",
-    );
-    error(
+    ),
+    (
         "  triage: [exceptions-lead@example.com, exceptions-deputy@example.com] # what nobody could be assigned to\n",
         "",
         "7:3: settings: the key `triage` is missing: who reviews what nobody could be assigned to?",
-    );
-    error(
+    ),
+    (
         "triage: [exceptions-lead@example.com",
         "triage: [exceptions lead@example.com",
         "16:12: settings.triage[0]: \"exceptions lead@example.com\" is no user id: expected 1 to 128 printable ASCII characters without space",
-    );
-    error(
+    ),
+    (
         "groups: [platform-leads]\n    teams",
         "groups: [platform-laeds]\n    teams",
         "10:14: settings.may_request.groups[0]: there is no group named platform-laeds; did you mean platform-leads?",
-    );
-    error(
+    ),
+    (
         "users: [release-bot@example.com]",
         "any: yes",
         "9:10: settings.may_request.any: expected true or false, found text",
-    );
-    error(
+    ),
+    (
         "users: [release-bot@example.com]",
         "any: true",
         "10:13: settings.may_request.groups: `any: true` lets everybody; leave out one of them",
-    );
-    error(
+    ),
+    (
         "\"ext-*\"]\n  may_review",
         "\"ext-?*\"]\n  may_review",
         "11:38: settings.may_request.teams[2]: \"ext-?*\": in a glob only `*` has a meaning, it stands for any characters",
-    );
-    error(
-        "notify: assigned",
-        "notify: everybody",
-        "18:11: settings.notify: expected assigned or all, found \"everybody\"",
-    );
-    error("[30d, 7d]", "[30d, 1w]", "19:26: settings.expiry_warnings[1]: expected a number of days as in 90d");
-    error(
+    ),
+    ("notify: assigned", "notify: everybody", "18:11: settings.notify: expected assigned or all, found \"everybody\""),
+    ("[30d, 7d]", "[30d, 1w]", "19:26: settings.expiry_warnings[1]: expected a number of days as in 90d"),
+    (
         "{ confirmation: none }",
         "{ confirmation: expected }",
         "20:29: settings.deferral.confirmation: `expected` is not built yet: an approval would be in force before it is confirmed; say `none`",
-    );
-    error(
-        "[no_fix_yet, change",
-        "[no fix yet, change",
-        "17:13: settings.reasons[0]: expected one word of printable ASCII",
-    );
-    error(
+    ),
+    ("[no_fix_yet, change", "[no fix yet, change", "17:13: settings.reasons[0]: expected one word of printable ASCII"),
+    (
         "members: [olga@example.com, pavel@example.com]",
         "members: []",
         "25:26: groups.risk-board.members: the group risk-board has no members",
-    );
-    error(
+    ),
+    (
         "{ members: [olga@example.com, pavel@example.com] }",
         "[olga@example.com, pavel@example.com]",
         "25:15: groups.risk-board: expected a map, found a list",
-    );
-    error(
-        "version: \"2026-11-24.2\"",
-        "version: \"2026-11-24.2\"\nversion: \"2\"",
-        "5:1: duplicate mapping key: version",
-    );
-}
+    ),
+    ("version: \"2026-11-24.2\"", "version: \"2026-11-24.2\"\nversion: \"2\"", "5:1: duplicate mapping key: version"),
+];
 
 #[test]
-fn what_is_wrong_with_rules_and_levels() {
-    error(
+fn what_is_wrong_with_the_file_and_its_settings() {
+    for (from, to, expected) in SETTINGS_ROWS {
+        error(from, to, expected);
+    }
+}
+
+/// What stands there, what is written instead, what is said of it.
+const RULE_ROWS: &[(&str, &str, &str)] = &[
+    (
         "quorum: 2, review_within",
         "quorum: 5, review_within",
         "48:54: rules[0].levels[0].quorum: 5 approvals cannot come from rules[0].levels[0]: it names 4",
-    );
-    error(
+    ),
+    (
         "quorum: 2, review_within",
         "quorum: 0, review_within",
         "48:54: rules[0].levels[0].quorum: expected at least 1: an empty level never approves",
-    );
-    error(
+    ),
+    (
         "quorum: 2, review_within",
         "quorum: most, review_within",
         "48:54: rules[0].levels[0].quorum: expected any, all or a number, found \"most\"",
-    );
+    ),
+    (
+        "pick: hash, esc",
+        "pick: hush, esc",
+        "75:58: rules[3].levels[0].pick: expected all, hash or least_loaded, found \"hush\"; did you mean hash?",
+    ),
+    (
+        "groups: [security] }, quorum: 2, review",
+        "groups: [secruity] }, quorum: 2, review",
+        "48:33: rules[0].levels[0].reviewers.groups[0]: there is no group named secruity; did you mean security?",
+    ),
+    (
+        "{ groups: [security] }, quorum: 2, review",
+        "{}, quorum: 2, review",
+        "48:22: rules[0].levels[0].reviewers: name at least one user, group or field",
+    ),
+    ("auto: deny\n", "auto: refuse\n", "57:11: rules[1].auto: expected approve or deny, found \"refuse\""),
+    (
+        "    auto: deny\n",
+        "    auto: deny\n    reviewers: none\n",
+        "57:11: rules[1].auto: a rule has either `levels`, or `reviewers: none`, or `auto`",
+    ),
+    ("    auto: deny\n", "", "52:5: rules[1]: say who reviews: `levels`, or `reviewers: none` for triage, or `auto`"),
+    (
+        "reviewers: none # triage",
+        "reviewers: nobody # triage",
+        "87:16: rules[5].reviewers: expected none, found \"nobody\"",
+    ),
+    (
+        "    match: { requester.team: \"ext-*\" }\n",
+        "",
+        "85:5: rules[5]: the key `match` is missing: a rule for everything is the fallback",
+    ),
+    (
+        "match: { requester.team: \"ext-*\" }",
+        "match: {}",
+        "86:12: rules[5].match: without conditions the rule matches everything: say it in the fallback",
+    ),
+    (
+        "max_extension: 21d",
+        "max_extension: 3w",
+        "50:30: rules[0].limits.max_extension: expected a number of days as in 90d",
+    ),
+    (
+        "max_extension: 21d",
+        "max_extension: 0d",
+        "50:30: rules[0].limits.max_extension: expected a number of days as in 90d",
+    ),
+    (
+        "max_previous_exceptions: 4",
+        "max_previous_exceptions: -1",
+        "39:30: defaults.limits.max_previous_exceptions: expected a whole number, 0 or more",
+    ),
+    (
+        "review_within: 8h",
+        "review_within: soon",
+        "48:72: rules[0].levels[0].review_within: expected a time as in 2d, 12h, 30m or 45s",
+    ),
+    (
+        "on_deadline: cancel",
+        "on_deadline: approve",
+        "48:89: rules[0].levels[0].on_deadline: expected keep, cancel or deny, found \"approve\"",
+    ),
+    (
+        "require: [justification]",
+        "require: [justificaton]",
+        "31:13: defaults.require[0]: \"justificaton\" is no field of a submission; did you mean justification?",
+    ),
+    (
+        "fields: [requester.manager]",
+        "fields: [requester.manger]",
+        "95:31: rules[6].levels[0].reviewers.fields[0]: \"requester.manger\" is no field of a submission; did you mean requester.manager?",
+    ),
+    (
+        "fields: [requester.manager]",
+        "fields: [requester.id]",
+        "95:31: rules[6].levels[0].reviewers.fields[0]: the requester never reviews",
+    ),
+    (
+        "fields: [requester.manager]",
+        "fields: [ticket.kev]",
+        "95:31: rules[6].levels[0].reviewers.fields[0]: ticket.kev names no person",
+    ),
+    (
+        "fallback:\n  levels: [{ reviewers: { groups: [security] }, pick: hash }]",
+        "",
+        "3:1: the key `fallback` is missing: it says who reviews what no rule matches; `reviewers: none` leaves that to triage",
+    ),
+    (
+        "  levels: [{ reviewers: { groups: [security] }, pick: hash }]",
+        "  auto: approve",
+        "100:9: fallback.auto: the fallback takes known-exploited tickets too: it cannot approve by itself",
+    ),
+    (
+        "\n      - { reviewers: { groups: [risk-board] }, quorum: all }",
+        "",
+        "49:49: rules[0].limits.kev_due_date: `ignore` needs two levels or more: nobody passes a mandated date alone, and rules[0] has 1",
+    ),
+];
+
+#[test]
+fn what_is_wrong_with_rules_and_levels() {
+    for (from, to, expected) in RULE_ROWS {
+        error(from, to, expected);
+    }
     errors(
         &[("quorum: any #", "quorum: 3 #")],
         &[
             "29:11: defaults.quorum: 3 approvals cannot come from rules[3].levels[0]: it names 2",
             "29:11: defaults.quorum: 3 approvals cannot come from rules[6].levels[0]: it names 1",
         ],
-    );
-    error(
-        "pick: hash, esc",
-        "pick: hush, esc",
-        "75:58: rules[3].levels[0].pick: expected all, hash or least_loaded, found \"hush\"; did you mean hash?",
-    );
-    error(
-        "groups: [security] }, quorum: 2, review",
-        "groups: [secruity] }, quorum: 2, review",
-        "48:33: rules[0].levels[0].reviewers.groups[0]: there is no group named secruity; did you mean security?",
-    );
-    error(
-        "{ groups: [security] }, quorum: 2, review",
-        "{}, quorum: 2, review",
-        "48:22: rules[0].levels[0].reviewers: name at least one user, group or field",
     );
     errors(
         &[("name: trivial\n", "name: hopeless\n"), ("expect: { rule: trivial, ", "expect: { ")],
@@ -154,179 +238,97 @@ fn what_is_wrong_with_rules_and_levels() {
         &[("name: hopeless\n", "name: fallback\n"), ("expect: { rule: hopeless, ", "expect: { ")],
         &["52:11: rules[1].name: the name fallback is taken by the fallback"],
     );
-    error("auto: deny\n", "auto: refuse\n", "57:11: rules[1].auto: expected approve or deny, found \"refuse\"");
-    error(
-        "    auto: deny\n",
-        "    auto: deny\n    reviewers: none\n",
-        "57:11: rules[1].auto: a rule has either `levels`, or `reviewers: none`, or `auto`",
-    );
-    error(
-        "    auto: deny\n",
-        "",
-        "52:5: rules[1]: say who reviews: `levels`, or `reviewers: none` for triage, or `auto`",
-    );
-    error(
-        "reviewers: none # triage",
-        "reviewers: nobody # triage",
-        "87:16: rules[5].reviewers: expected none, found \"nobody\"",
-    );
-    error(
-        "    match: { requester.team: \"ext-*\" }\n",
-        "",
-        "85:5: rules[5]: the key `match` is missing: a rule for everything is the fallback",
-    );
-    error(
-        "match: { requester.team: \"ext-*\" }",
-        "match: {}",
-        "86:12: rules[5].match: without conditions the rule matches everything: say it in the fallback",
-    );
-    error(
-        "max_extension: 21d",
-        "max_extension: 3w",
-        "50:30: rules[0].limits.max_extension: expected a number of days as in 90d",
-    );
-    error(
-        "max_extension: 21d",
-        "max_extension: 0d",
-        "50:30: rules[0].limits.max_extension: expected a number of days as in 90d",
-    );
-    error(
-        "max_previous_exceptions: 4",
-        "max_previous_exceptions: -1",
-        "39:30: defaults.limits.max_previous_exceptions: expected a whole number, 0 or more",
-    );
-    error(
-        "review_within: 8h",
-        "review_within: soon",
-        "48:72: rules[0].levels[0].review_within: expected a time as in 2d, 12h, 30m or 45s",
-    );
-    error(
-        "on_deadline: cancel",
-        "on_deadline: approve",
-        "48:89: rules[0].levels[0].on_deadline: expected keep, cancel or deny, found \"approve\"",
-    );
-    error(
-        "require: [justification]",
-        "require: [justificaton]",
-        "31:13: defaults.require[0]: \"justificaton\" is no field of a submission; did you mean justification?",
-    );
-    error(
-        "fields: [requester.manager]",
-        "fields: [requester.manger]",
-        "95:31: rules[6].levels[0].reviewers.fields[0]: \"requester.manger\" is no field of a submission; did you mean requester.manager?",
-    );
-    error(
-        "fields: [requester.manager]",
-        "fields: [requester.id]",
-        "95:31: rules[6].levels[0].reviewers.fields[0]: the requester never reviews",
-    );
-    error(
-        "fields: [requester.manager]",
-        "fields: [ticket.kev]",
-        "95:31: rules[6].levels[0].reviewers.fields[0]: ticket.kev names no person",
-    );
-    error(
-        "fallback:\n  levels: [{ reviewers: { groups: [security] }, pick: hash }]",
-        "",
-        "3:1: the key `fallback` is missing: it says who reviews what no rule matches; `reviewers: none` leaves that to triage",
-    );
-    error(
-        "  levels: [{ reviewers: { groups: [security] }, pick: hash }]",
-        "  auto: approve",
-        "100:9: fallback.auto: the fallback takes known-exploited tickets too: it cannot approve by itself",
-    );
-    error(
-        "\n      - { reviewers: { groups: [risk-board] }, quorum: all }",
-        "",
-        "49:49: rules[0].limits.kev_due_date: `ignore` needs two levels or more: nobody passes a mandated date alone, and rules[0] has 1",
-    );
 }
+
+/// A condition, and what is said of it.
+const CONDITION_ROWS: &[(&str, &str)] = &[
+    (
+        "ticket.kve: true",
+        "45:14: rules[0].match.ticket.kve: \"ticket.kve\" is no field of a submission; your own fields are `custom.<name>`; did you mean ticket.kev?",
+    ),
+    ("ticket.kev: \"yes\"", "45:26: rules[0].match.ticket.kev: ticket.kev holds true or false"),
+    ("ticket.kev: \"t*\"", "45:26: rules[0].match.ticket.kev: ticket.kev holds true or false"),
+    (
+        "ticket.kev: ~",
+        "45:26: rules[0].match.ticket.kev: ticket.kev holds true or false; for a missing field ask `{ present: false }`",
+    ),
+    (
+        "ticket.severity: hihg",
+        "45:31: rules[0].match.ticket.severity: \"hihg\" is no severity: expected critical, high, medium, low or info; did you mean high?",
+    ),
+    (
+        "ticket.severity: { gt: 3 }",
+        "45:37: rules[0].match.ticket.severity.gt: ticket.severity holds a severity; `gt` cannot be asked of it",
+    ),
+    (
+        "reason: no_fix",
+        "45:22: rules[0].match.reason: \"no_fix\" is none of settings.reasons; did you mean no_fix_yet?",
+    ),
+    (
+        "ticket.title: 7",
+        "45:28: rules[0].match.ticket.title: ticket.title holds text; write it in quotes if it looks like something else",
+    ),
+    (
+        "ticket.title: { lt: 7 }",
+        "45:34: rules[0].match.ticket.title.lt: ticket.title holds text; write it in quotes if it looks like something else; `lt` cannot be asked of it",
+    ),
+    (
+        "ticket.tags: pci",
+        "45:27: rules[0].match.ticket.tags: ticket.tags holds a list: ask `{ any: [...] }` or `{ all: [...] }` of it",
+    ),
+    (
+        "ticket.tags: [pci]",
+        "45:27: rules[0].match.ticket.tags: ticket.tags holds a list: ask `{ any: [...] }` or `{ all: [...] }` of it",
+    ),
+    ("ticket.tags: { any: [] }", "45:34: rules[0].match.ticket.tags.any: an empty list matches nothing"),
+    ("ticket.tags: { any: pci }", "45:34: rules[0].match.ticket.tags.any: expected a list, found text"),
+    (
+        "ticket.cvss: high",
+        "45:27: rules[0].match.ticket.cvss: ticket.cvss holds a number: compare it with one, or with `gt`, `gte`, `lt` and `lte`",
+    ),
+    ("ticket.cvss: { gte: high }", "45:34: rules[0].match.ticket.cvss.gte: expected a decimal number as in 7.5"),
+    (
+        "extension_days: { after: 2027-01-01 }",
+        "45:39: rules[0].match.extension_days.after: extension_days holds a number: compare it with one, or with `gt`, `gte`, `lt` and `lte`; `after` cannot be asked of it",
+    ),
+    (
+        "requested_due_date: { gt: 30 }",
+        "45:40: rules[0].match.requested_due_date.gt: requested_due_date holds a date: compare it with one as in 2027-06-30, or with `before` and `after`; `gt` cannot be asked of it",
+    ),
+    (
+        "requested_due_date: { after: 30d }",
+        "45:43: rules[0].match.requested_due_date.after: expected a date as in 2027-06-30",
+    ),
+    (
+        "ticket.asset: web",
+        "45:28: rules[0].match.ticket.asset: ticket.asset holds no plain value: only `present` can be asked of it",
+    ),
+    (
+        "ticket.title: { presnt: true }",
+        "45:30: rules[0].match.ticket.title.presnt: there is no operator \"presnt\"; there are not, any, all, gt, gte, lt, lte, before, after or present; did you mean present?",
+    ),
+    (
+        "ticket.title: { present: 1 }",
+        "45:39: rules[0].match.ticket.title.present: expected true or false, found a number",
+    ),
+    ("ticket.title: {}", "45:28: rules[0].match.ticket.title: without an operator nothing is compared"),
+    (
+        "ticket.title: \"[ab]*\"",
+        "45:28: rules[0].match.ticket.title: \"[ab]*\": in a glob only `*` has a meaning, it stands for any characters",
+    ),
+    (
+        "requester.id: \"a b\"",
+        "45:28: rules[0].match.requester.id: requester.id is a person, and \"a b\" is no user id: expected 1 to 128 printable ASCII characters without space",
+    ),
+];
 
 #[test]
 fn what_is_wrong_with_conditions() {
     let exploited = "match: { ticket.kev: true }";
     let condition = |to: &str, expected: &str| error(exploited, &format!("match: {{ {to} }}"), expected);
-    condition(
-        "ticket.kve: true",
-        "45:14: rules[0].match.ticket.kve: \"ticket.kve\" is no field of a submission; your own fields are `custom.<name>`; did you mean ticket.kev?",
-    );
-    condition("ticket.kev: \"yes\"", "45:26: rules[0].match.ticket.kev: ticket.kev holds true or false");
-    condition("ticket.kev: \"t*\"", "45:26: rules[0].match.ticket.kev: ticket.kev holds true or false");
-    condition(
-        "ticket.kev: ~",
-        "45:26: rules[0].match.ticket.kev: ticket.kev holds true or false; for a missing field ask `{ present: false }`",
-    );
-    condition(
-        "ticket.severity: hihg",
-        "45:31: rules[0].match.ticket.severity: \"hihg\" is no severity: expected critical, high, medium, low or info; did you mean high?",
-    );
-    condition(
-        "ticket.severity: { gt: 3 }",
-        "45:37: rules[0].match.ticket.severity.gt: ticket.severity holds a severity; `gt` cannot be asked of it",
-    );
-    condition(
-        "reason: no_fix",
-        "45:22: rules[0].match.reason: \"no_fix\" is none of settings.reasons; did you mean no_fix_yet?",
-    );
-    condition(
-        "ticket.title: 7",
-        "45:28: rules[0].match.ticket.title: ticket.title holds text; write it in quotes if it looks like something else",
-    );
-    condition(
-        "ticket.title: { lt: 7 }",
-        "45:34: rules[0].match.ticket.title.lt: ticket.title holds text; write it in quotes if it looks like something else; `lt` cannot be asked of it",
-    );
-    condition(
-        "ticket.tags: pci",
-        "45:27: rules[0].match.ticket.tags: ticket.tags holds a list: ask `{ any: [...] }` or `{ all: [...] }` of it",
-    );
-    condition(
-        "ticket.tags: [pci]",
-        "45:27: rules[0].match.ticket.tags: ticket.tags holds a list: ask `{ any: [...] }` or `{ all: [...] }` of it",
-    );
-    condition("ticket.tags: { any: [] }", "45:34: rules[0].match.ticket.tags.any: an empty list matches nothing");
-    condition("ticket.tags: { any: pci }", "45:34: rules[0].match.ticket.tags.any: expected a list, found text");
-    condition(
-        "ticket.cvss: high",
-        "45:27: rules[0].match.ticket.cvss: ticket.cvss holds a number: compare it with one, or with `gt`, `gte`, `lt` and `lte`",
-    );
-    condition(
-        "ticket.cvss: { gte: high }",
-        "45:34: rules[0].match.ticket.cvss.gte: expected a decimal number as in 7.5",
-    );
-    condition(
-        "extension_days: { after: 2027-01-01 }",
-        "45:39: rules[0].match.extension_days.after: extension_days holds a number: compare it with one, or with `gt`, `gte`, `lt` and `lte`; `after` cannot be asked of it",
-    );
-    condition(
-        "requested_due_date: { gt: 30 }",
-        "45:40: rules[0].match.requested_due_date.gt: requested_due_date holds a date: compare it with one as in 2027-06-30, or with `before` and `after`; `gt` cannot be asked of it",
-    );
-    condition(
-        "requested_due_date: { after: 30d }",
-        "45:43: rules[0].match.requested_due_date.after: expected a date as in 2027-06-30",
-    );
-    condition(
-        "ticket.asset: web",
-        "45:28: rules[0].match.ticket.asset: ticket.asset holds no plain value: only `present` can be asked of it",
-    );
-    condition(
-        "ticket.title: { presnt: true }",
-        "45:30: rules[0].match.ticket.title.presnt: there is no operator \"presnt\"; there are not, any, all, gt, gte, lt, lte, before, after or present; did you mean present?",
-    );
-    condition(
-        "ticket.title: { present: 1 }",
-        "45:39: rules[0].match.ticket.title.present: expected true or false, found a number",
-    );
-    condition("ticket.title: {}", "45:28: rules[0].match.ticket.title: without an operator nothing is compared");
-    condition(
-        "ticket.title: \"[ab]*\"",
-        "45:28: rules[0].match.ticket.title: \"[ab]*\": in a glob only `*` has a meaning, it stands for any characters",
-    );
-    condition(
-        "requester.id: \"a b\"",
-        "45:28: rules[0].match.requester.id: requester.id is a person, and \"a b\" is no user id: expected 1 to 128 printable ASCII characters without space",
-    );
+    for (to, expected) in CONDITION_ROWS {
+        condition(to, expected);
+    }
     let deep = format!("ticket.title: {}x{}", "{ not: ".repeat(9), " }".repeat(9));
     condition(
         &deep,
@@ -334,43 +336,50 @@ fn what_is_wrong_with_conditions() {
     );
 }
 
-#[test]
-fn what_is_wrong_with_the_tests_of_the_file() {
-    error(
+/// What stands there, what is written instead, what is said of it.
+const TEST_ROWS: &[(&str, &str, &str)] = &[
+    (
         "expect: { rule: hopeless, auto: deny }",
         "expect: { rule: hopeles, auto: deny }",
         "112:21: tests[1].expect.rule: there is no rule named hopeles; did you mean hopeless?",
-    );
-    error(
+    ),
+    (
         "expect: { rule: hopeless, auto: deny }",
         "expect: {}",
         "112:13: tests[1].expect: nothing is expected: name the rule, `auto` or the levels",
-    );
-    error(
+    ),
+    (
         "ticket: { kev: true, severity: low }",
         "ticket: { kve: true, severity: low }",
         "104:63: tests[0].request.ticket.kve: \"ticket.kve\" is no field of a submission; did you mean kev?",
-    );
-    error(
+    ),
+    (
         "kev: true, severity: low }",
         "kev: true, severity: lo }",
         "104:84: tests[0].request.ticket.severity: expected critical, high, medium, low or info, found text",
-    );
-    error(
+    ),
+    (
         "request: { extension_days: 14, previous",
         "request: { extension_days: two, previous",
         "120:32: tests[4].request.extension_days: expected a whole number of days, or of exceptions",
-    );
-    error(
+    ),
+    (
         "request: { extension_days: 14, previous",
         "request: { extension_days: 0, previous",
         "119:5: tests[4]: extension_days is 0: expected 1 to 100000",
-    );
-    error(
+    ),
+    (
         "name: two weeks for a trifle need nobody",
         "name: far too long, and there is a fix",
         "113:11: tests[2].name: there is another test named \"far too long, and there is a fix\"",
-    );
+    ),
+];
+
+#[test]
+fn what_is_wrong_with_the_tests_of_the_file() {
+    for (from, to, expected) in TEST_ROWS {
+        error(from, to, expected);
+    }
 }
 
 #[test]
@@ -402,38 +411,45 @@ fn warning(from: &str, to: &str, expected: &str) {
     assert!(warnings(FULL).iter().all(|found| found != expected));
 }
 
-#[test]
-fn what_is_unwise_is_a_warning() {
-    warning(
+/// What stands there, what is written instead, what is said of it.
+const WARNING_ROWS: &[(&str, &str, &str)] = &[
+    (
         "groups:\n  security",
         "groups:\n  crypto: { members: [tom@example.com] }\n  security",
         "23:3: groups.crypto: the group crypto is used nowhere",
-    );
-    warning(
+    ),
+    (
         "[olga@example.com, pavel@example.com]",
         "[olga@example.com, pavel@example.com, Olga@example.com]",
         "25:64: groups.risk-board.members[2]: olga@example.com is named twice",
-    );
-    warning(
+    ),
+    (
         "quorum: 2, review_within",
         "quorum: 4, review_within",
         "48:9: rules[0].levels[0]: a request by ines@example.com leaves fewer reviewers than the quorum; name more, or `escalate_to`",
-    );
-    warning(
+    ),
+    (
         "        escalate_to: { groups: [security] }\n",
         "",
         "95:9: rules[6].levels[0]: without requester.manager, or where it is the requester, too few are left; name `escalate_to`",
-    );
-    warning(
+    ),
+    (
         "match: { requester.team: \"ext-*\" }",
         "match: { ticket.kev: true, requester.team: \"ext-*\" }",
         "85:5: rules[5]: the rule outside-staff can never match: exploited-in-the-wild in line 43 takes whatever it would",
-    );
-    warning(
+    ),
+    (
         "on_deadline: keep",
         "on_deadline: deny",
         "35:16: defaults.on_deadline: on_deadline is checked and kept, but does not act yet",
-    );
+    ),
+];
+
+#[test]
+fn what_is_unwise_is_a_warning() {
+    for (from, to, expected) in WARNING_ROWS {
+        warning(from, to, expected);
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn away(rows: &[(&str, Option<&str>)]) -> People {
     People { away, load: BTreeMap::new() }
 }
 
-/// (candidates, quorum, escalate_to, requester, away) to (reviewers, quorum, unassigned).
+/// Candidates, quorum, `escalate_to`, requester, away; then reviewers, quorum, unassigned.
 type Row<'a> = (&'a str, Quorum, &'a str, &'a str, &'a [(&'a str, Option<&'a str>)], &'a str, u32, bool);
 
 #[test]
