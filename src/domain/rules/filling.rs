@@ -108,13 +108,12 @@ impl Filling<'_> {
     }
 
     /// Who stands in for somebody who is away. Nobody in the row may be the requester, who would choose the own reviewer, or
-    /// not eligible; nobody stands in the row twice.
+    /// not eligible. Delegates who stand in for each other are all away, so the bound ends their row too.
     fn delegate(&self, user: &UserId) -> Option<&UserId> {
-        let mut row = BTreeSet::from([user]);
         let mut next = self.people.away.get(user)?.as_ref();
         for _ in 0..DELEGATES_MAX {
             let delegate = next?;
-            if delegate == self.requester || !self.rules.may_review(delegate) || !row.insert(delegate) {
+            if delegate == self.requester || !self.rules.may_review(delegate) {
                 return None;
             }
             match self.people.away.get(delegate) {
