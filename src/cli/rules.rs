@@ -106,14 +106,10 @@ fn check_table(name: &str, text: &str, shape: &CheckShape<'_>, paint: Paint) -> 
 /// A finding with its line of the file and a caret under its place.
 fn pointed(name: &str, text: &str, finding: &Finding, kind: &str, paint: Paint) -> String {
     let at = finding.at;
-    let mut shown = format!("{}:{}:{}: {kind}: ", paint.bold(name), at.line, at.column);
-    if !finding.path.is_empty() {
-        shown.push_str(&format!("{}: ", tame(&finding.path)));
-    }
-    shown.push_str(&tame(&finding.message));
-    if let Some(meant) = &finding.suggestion {
-        shown.push_str(&format!("; did you mean {}?", tame(meant)));
-    }
+    let path = if finding.path.is_empty() { String::new() } else { format!("{}: ", tame(&finding.path)) };
+    let meant = finding.suggestion.as_ref().map(|meant| format!("; did you mean {}?", tame(meant))).unwrap_or_default();
+    let (name, message) = (paint.bold(name), tame(&finding.message));
+    let shown = format!("{name}:{}:{}: {kind}: {path}{message}{meant}", at.line, at.column);
     let index = usize::try_from(at.line).unwrap_or(0);
     let Some(line) = index.checked_sub(1).and_then(|index| text.lines().nth(index)) else { return shown };
     let number = at.line.to_string();
