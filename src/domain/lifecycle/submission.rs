@@ -180,9 +180,9 @@ fn assigned(exception: &mut Exception, ticket: Option<&Ticket>, scene: Scene<'_>
     emissions
 }
 
-/// A level nobody can fill still has a number and can never be completed by nobody.
+/// A level nobody can fill can never be completed by nobody.
 fn nobody() -> Level {
-    Level { number: 1, unassigned: true, ..Level::none() }
+    Level { unassigned: true, ..Level::none() }
 }
 
 /// `notify: all`: whoever might review is told as of level 0, which gives no right. Nobody is told twice, and the requester

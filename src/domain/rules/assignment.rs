@@ -144,7 +144,7 @@ pub struct Assignment {
 /// The level under review. Its quorum is a number from the moment it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Level {
-    /// Counts from 1; 0 where a rule decided and no level ever began.
+    /// Counts from 1; 1 also where a rule decided and no level ever began.
     pub number: u32,
     /// Who may act, in the order of the rule.
     pub reviewers: Vec<UserId>,
@@ -157,7 +157,7 @@ pub struct Level {
 impl Level {
     /// What stands there when a rule decides by itself.
     pub fn none() -> Self {
-        Self { number: 0, reviewers: Vec::new(), quorum: 1, unassigned: false }
+        Self { number: 1, reviewers: Vec::new(), quorum: 1, unassigned: false }
     }
 }
 
