@@ -459,3 +459,41 @@ fn who_cannot_request_cannot_empty_a_level() {
     let warnings = RuleSet::check(&text).report.warnings;
     assert!(warnings.iter().all(|warning| !warning.message.contains("fewer reviewers")), "{warnings:#?}");
 }
+
+#[track_caller]
+fn mentioned(text: &str, words: &str, times: usize) {
+    let Report { errors, warnings } = RuleSet::check(text).report;
+    let found: Vec<_> = errors.iter().chain(&warnings).filter(|finding| finding.message.contains(words)).collect();
+    assert_eq!(found.len(), times, "{found:#?}");
+}
+
+#[test]
+fn a_misspelt_group_is_told_once() {
+    let small = "apiVersion: reprieve/v1\nversion: \"1\"\nsettings: { triage: [t@x.com] }\n\
+        groups: { security: { members: [a@x.com, b@x.com] } }\nfallback: { levels: [{ reviewers: { groups: [secruity] } }] }\n";
+    mentioned(small, "sec", 1);
+    mentioned(&small.replace("secruity", "security"), "sec", 0);
+}
+
+#[test]
+fn an_automatic_approval_leaves_known_exploited_tickets_to_the_rule_below() {
+    let condition = "match: { ticket.title: x }";
+    let pair = |second: &str| {
+        let rules = format!(
+            "rules:\n  - {{ name: first, {condition}, auto: approve }}\n  - {{ name: second, {condition}, {second} }}\n"
+        );
+        let settings = "apiVersion: reprieve/v1\nversion: \"1\"\nsettings: { triage: [t@x.com] }\n";
+        format!("{settings}{rules}fallback: {{ reviewers: none }}\n")
+    };
+    mentioned(&pair("reviewers: none"), "can never match", 0);
+    mentioned(&pair("auto: approve"), "can never match", 1);
+}
+
+#[test]
+fn whatever_is_no_rules_file_has_an_error_and_no_panic() {
+    let deep = "[".repeat(5_000);
+    for text in ["", "[]", "a", "rules", "- - - x", "{", "\u{0}", "a: &a [*a]", "settings: [", &deep] {
+        let checked = RuleSet::check(text);
+        assert!(checked.rules.is_none() && !checked.report.errors.is_empty(), "{text:.20}");
+    }
+}
