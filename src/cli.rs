@@ -12,11 +12,16 @@ use crate::telemetry;
 mod events;
 mod exceptions;
 mod exit;
+mod failures;
+mod input;
 mod migrate;
+mod outbox;
 mod output;
+mod parked;
 mod parts;
 mod rules;
 mod run;
+mod schema;
 mod topology;
 
 pub use exit::{Code, ExitError};
@@ -68,6 +73,18 @@ enum Command {
     /// The rules file
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Events that could not be processed
+    #[command(subcommand)]
+    Failures(failures::Command),
+    /// Events that wait for their submission
+    #[command(subcommand)]
+    Parked(parked::Command),
+    /// What is to be published
+    #[command(subcommand)]
+    Outbox(outbox::Command),
+    /// JSON Schemas of the events, and whether events are good ones
+    #[command(subcommand)]
+    Schema(schema::Command),
 }
 
 /// Runs the command and says how the process should end.
@@ -102,6 +119,10 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Events(command) => events::run(command, &config, &output).await,
             Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
             Command::Rules(command) => rules::run(&command, &config, &output),
+            Command::Failures(command) => failures::run(command, &config, &output).await,
+            Command::Parked(command) => parked::run(command, &config, &output).await,
+            Command::Outbox(command) => outbox::run(command, &config, &output).await,
+            Command::Schema(command) => schema::run(command, &output),
         }
     })
 }

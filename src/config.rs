@@ -11,6 +11,7 @@ pub mod error;
 pub mod keys;
 pub mod layers;
 pub mod secret;
+mod trust;
 mod values;
 
 pub use error::ConfigError;
@@ -19,6 +20,8 @@ pub use secret::Secret;
 
 use error::{Fault, Origin};
 use values::Values;
+
+use crate::contract::trust::Trust;
 
 /// Longest prefix: the longest name after it has 29 characters, and AMQP allows 255 bytes.
 const PREFIX_LENGTH_MAX: usize = 64;
@@ -47,6 +50,10 @@ pub struct Config {
     pub database_allow_fsync_off: bool,
     /// `amqp.url`; see [`Config::amqp_url`].
     pub amqp_url: Option<Secret>,
+    /// `amqp.ca_file`
+    pub amqp_ca_file: Option<PathBuf>,
+    /// `amqp.client_cert_file` and `amqp.client_key_file`
+    pub amqp_client_files: Option<(PathBuf, PathBuf)>,
     /// `amqp.prefix`
     pub amqp_prefix: String,
     /// `amqp.prefetch`
@@ -73,6 +80,8 @@ pub struct Config {
     pub rules: PathBuf,
     /// `source`
     pub source: String,
+    /// `trust`
+    pub trust: Option<Trust>,
     /// `clock.offset`
     pub clock_offset: TimeDelta,
     /// `log.format`
@@ -125,6 +134,7 @@ fn read(values: &mut Values) -> Option<Config> {
     let database_url = values.secret("database.url", check_database_url);
     let database_allow_fsync_off = values.switch("database.allow_fsync_off");
     let amqp_url = values.secret("amqp.url", check_amqp_url);
+    let amqp_files = read_amqp_files(values, amqp_url.as_ref());
     let amqp_prefix = values.text("amqp.prefix", check_prefix);
     let amqp_prefetch = values.number("amqp.prefetch");
     let worker_batch_max = values.number("worker.batch_max");
@@ -141,6 +151,7 @@ fn read(values: &mut Values) -> Option<Config> {
     let links_exception = values.text("links.exception", |text| visible(text, 0, LINK_LENGTH_MAX));
     let rules = values.text("rules", |text| visible(text, 1, LINK_LENGTH_MAX).map(PathBuf::from));
     let source = values.text("source", |text| visible(text, 1, SOURCE_LENGTH_MAX));
+    let trust = trust::read(std::mem::take(&mut values.0.trust), &mut values.0.faults);
     let clock_offset = values.offset("clock.offset");
     let log_format = values.word("log.format").map(|place| match place {
         1 => LogFormat::Human,
@@ -151,6 +162,8 @@ fn read(values: &mut Values) -> Option<Config> {
         database_url,
         database_allow_fsync_off: database_allow_fsync_off?,
         amqp_url,
+        amqp_ca_file: amqp_files.0,
+        amqp_client_files: amqp_files.1,
         amqp_prefix: amqp_prefix?,
         amqp_prefetch: amqp_prefetch?,
         worker_batch_max: worker_batch_max?,
@@ -164,9 +177,30 @@ fn read(values: &mut Values) -> Option<Config> {
         links_exception: links_exception?,
         rules: rules?,
         source: source?,
+        trust,
         clock_offset: clock_offset?,
         log_format: log_format?,
     })
+}
+
+/// The authorities' file, and the client's certificate with its key.
+type AmqpFiles = (Option<PathBuf>, Option<(PathBuf, PathBuf)>);
+
+/// Files that would not be used are a fault: whoever names them believes the way to the broker to be safe.
+fn read_amqp_files(values: &mut Values, url: Option<&Secret>) -> AmqpFiles {
+    let is_plain = url.is_some_and(|url| url.expose().starts_with("amqp:"));
+    let mut file = |name, other| {
+        let other_is_named = values.0.found.get(other).is_some_and(|found| !found.text.is_empty());
+        values.text(name, |text| match visible(text, 0, LINK_LENGTH_MAX)? {
+            path if path.is_empty() => Ok(None),
+            _ if is_plain => Err("would not be used: write amqps:// in AMQP_URL, or remove it".to_owned()),
+            _ if !other_is_named => Err(format!("is of no use alone: set {other} too, or remove it")),
+            path => Ok(Some(PathBuf::from(path))),
+        })
+    };
+    let (cert_file, key_file) = ("amqp.client_cert_file", "amqp.client_key_file");
+    let ca = file("amqp.ca_file", "amqp.ca_file").flatten();
+    (ca, file(cert_file, key_file).flatten().zip(file(key_file, cert_file).flatten()))
 }
 
 fn missing(name: &str) -> ConfigError {

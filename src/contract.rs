@@ -8,4 +8,7 @@ pub mod json;
 pub mod message;
 pub mod outbound;
 pub mod reason;
+pub mod remedy;
+pub mod schema;
 pub mod shapes;
+pub mod trust;

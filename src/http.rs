@@ -1,5 +1,5 @@
-//! The worker's HTTP side: probes for the orchestrator, look-ups for people. It only reads; no pages, no ingest, no
-//! metrics yet. Who may ask is decided in `auth`, what is answered in [`api`] and `probes`.
+//! The worker's HTTP side: probes for the orchestrator, look-ups for people, and the marks an operator makes. No pages, no
+//! ingest, no metrics yet. Who may ask is decided in `auth`, what is answered in [`api`], [`desk`] and `probes`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,16 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 
 use crate::config::Secret;
 use crate::health::Health;
 use crate::store::Views;
+use crate::store::desk::Desk;
 
 pub mod api;
 mod auth;
+pub mod desk;
 mod probes;
 mod problem;
 mod serve;
@@ -25,7 +27,8 @@ pub use serve::serve;
 
 use problem::problem;
 
-/// Longest time for one answer; the look-ups are by primary key, so it is only reached when the database is in trouble.
+/// Longest time for one answer; every statement behind it has a shorter limit of its own, so it is only reached when the
+/// database is in trouble.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest body that is read. Nothing that is built reads one.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -37,6 +40,8 @@ pub struct State {
     pub health: Health,
     /// The look-ups.
     pub views: Arc<dyn Views>,
+    /// The operator's desk.
+    pub desk: Arc<dyn Desk>,
     /// The bearer token of the API; without one it answers to loopback only.
     pub token: Option<Secret>,
 }
@@ -45,6 +50,13 @@ pub struct State {
 pub fn router(state: State) -> Router {
     let api = Router::new()
         .route("/api/v1/exceptions/{id}", get(api::exception))
+        .route("/api/v1/failures", get(desk::failures))
+        .route("/api/v1/failures/{id}", get(desk::failure))
+        .route("/api/v1/failures/{id}/retry", post(desk::retry))
+        .route("/api/v1/failures/{id}/discard", post(desk::discard))
+        .route("/api/v1/failure-groups", get(desk::groups))
+        .route("/api/v1/parked", get(desk::parked))
+        .route("/api/v1/outbox", get(desk::outbox))
         // Unknown paths are guarded too: whoever may not ask does not learn what there is.
         .route("/api", any(not_found))
         .route("/api/", any(not_found))
@@ -67,7 +79,7 @@ async fn not_found(request: Request) -> Response {
 }
 
 async fn not_allowed(request: Request) -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "this path can only be read: use GET", request.uri())
+    problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not answer to this method", request.uri())
 }
 
 async fn timeout(request: Request, next: Next) -> Response {
@@ -79,4 +91,4 @@ async fn timeout(request: Request, next: Next) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,4 +15,5 @@ pub mod http;
 pub mod retry;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod worker;

@@ -1,5 +1,6 @@
 //! The ports to the database: [`Store`] runs turns, [`Views`] answers look-ups. The values that cross them are here too.
 
+pub mod desk;
 pub mod document;
 pub mod postgres;
 
@@ -21,6 +22,10 @@ pub type EventKey = Digest;
 pub type OutboxId = i64;
 /// A row of the parked events.
 pub type ParkedId = i64;
+/// A row of the failures.
+pub type FailureId = uuid::Uuid;
+/// The first 16 bytes of SHA-256 over a message as it came: what a suspect is known by before anything of it is read.
+pub type MessageKey = Digest;
 
 /// What the inputs of a turn name, known before anything is read: one look is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,13 +42,25 @@ pub struct Wanted {
     pub expired_max: usize,
     /// At most so many rows of the outbox that nobody has in hand; they are claimed for this instance.
     pub claims_max: usize,
+    /// At most so many failures that an operator has marked: this turn gives them back in [`Committed::marked`] and leaves
+    /// them as they are. One of them is given back however large it is, more only up to [`MARKED_BYTES_MAX`].
+    pub marked_max: usize,
+    /// Failures that are inputs of this turn: whether they are still marked.
+    pub failures: BTreeSet<FailureId>,
+    /// Messages by what they are noted under.
+    pub notes: BTreeSet<MessageKey>,
 }
+
+/// Most bytes of failures that come back at once; about as much as one batch of deliveries.
+pub const MARKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What is known of an event that was seen before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The digest of its content.
     pub digest: Digest,
+    /// Whether it ended as a failure: then it has had no effect, and an operator may let it in again.
+    pub failed: bool,
     /// Contents of the same (source, id), other than the first, that were already recorded as failures; only those wanted.
     pub conflicts: BTreeSet<Digest>,
 }
@@ -63,10 +80,44 @@ pub struct Snapshot {
     pub parked: Vec<ParkedRow>,
     /// How many events are parked; counted only if a wanted exception is missing that is not being submitted, else 0.
     pub parked_count: u64,
-    /// How many of them wait for each of these missing exceptions.
-    pub parked_for: BTreeMap<ExceptionId, u64>,
+    /// What of them waits for each of these missing exceptions.
+    pub parked_for: BTreeMap<ExceptionId, Waiting>,
     /// Claimed rows of the outbox.
     pub claimed: Vec<Outgoing>,
+    /// Of the wanted failures, those that are still marked.
+    pub marked: BTreeMap<FailureId, Mark>,
+    /// The notes there are about the wanted messages.
+    pub notes: BTreeMap<MessageKey, Note>,
+}
+
+/// The events that wait for one submission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub events: u64,
+    /// The bytes of their bodies.
+    pub bytes: u64,
+}
+
+/// What is known of a failure that is to be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Why it failed the last time.
+    pub reason: String,
+    /// The reasons under which it was announced.
+    pub announced: BTreeSet<String>,
+}
+
+/// What is written down about a suspect before it is looked at. A note that is found belongs to a process that ended in the
+/// middle of it, or to one that is still busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The process that tried last.
+    pub run: uuid::Uuid,
+    /// How many processes have tried, this one included.
+    pub tries: u16,
+    /// Since when it does, by the database's clock.
+    pub at: Timestamp,
 }
 
 /// Everything a turn writes, and the outcome of each of its deliveries.
@@ -96,8 +147,14 @@ pub struct Changes {
     pub park: Vec<NewParked>,
     /// Events that no longer wait.
     pub unpark: Vec<ParkedId>,
-    /// New failures.
+    /// New failures. One that is there already, and was resolved by letting the event wait, is open again.
     pub failures: Vec<Failure>,
+    /// Failures that were tried again.
+    pub retried: Vec<Retried>,
+    /// Notes about suspects that are looked at next.
+    pub notes: Vec<(MessageKey, Note)>,
+    /// Messages that are settled: no note about them is needed any more.
+    pub noted: Vec<MessageKey>,
     /// The rule set behind new assignments, kept so that they can be explained after the file has changed.
     pub rule_set: Option<RuleSetRow>,
 }
@@ -170,6 +227,35 @@ pub struct Failure {
     pub body: Vec<u8>,
 }
 
+/// What became of a failure that was tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retried {
+    /// The failure.
+    pub id: FailureId,
+    /// Why it failed again; `None` if it did not.
+    pub again: Option<Again>,
+}
+
+/// Why a failure failed again, as in [`Failure`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is what `Failure` calls by this name")]
+pub struct Again {
+    pub reason: &'static str,
+    pub message: String,
+    pub fingerprint: String,
+}
+
+/// A failure that an operator has marked to be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// The failure.
+    pub id: FailureId,
+    /// As it came, or as it was edited.
+    pub properties: Properties,
+    /// As it came, or as it was edited.
+    pub body: Vec<u8>,
+}
+
 /// A rules file, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSetRow {
@@ -194,6 +280,8 @@ pub struct Committed {
     pub expired: usize,
     /// Whether the outbox holds as much as it may.
     pub outbox_full: bool,
+    /// Failures that are marked, the longest known first.
+    pub marked: Vec<Marked>,
 }
 
 /// Why a turn did not happen, or may not have.

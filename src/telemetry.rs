@@ -11,8 +11,9 @@ use crate::config::LogFormat;
 
 /// Libraries whose lines below a warning are about themselves, and may repeat what was said to the peer.
 const NOISY: [&str; 5] = ["sqlx", "async_rs", "hyper", "rustls", "executor_trait"];
-/// Libraries that log as errors what the worker logs once itself, or whole payloads (lapin, of returned messages).
-const SILENT: [&str; 1] = ["lapin"];
+/// Libraries that log as errors what the worker logs once itself, or whole payloads (lapin, of returned messages), or the
+/// parameters of a URL (the driver, of those it does not know).
+const SILENT: [&str; 2] = ["lapin", "sqlx_postgres::options"];
 
 /// Starts logging. Called once, after the configuration is read; a second call changes nothing.
 pub fn start(format: LogFormat) {

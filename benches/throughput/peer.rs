@@ -83,7 +83,7 @@ async fn publish(channel: &Channel, exchange: &str, outgoing: &[(i64, String)]) 
 
 /// One message in one transaction.
 async fn handle(pool: &PgPool, rules: &RuleSet, delivery: Delivery) -> Vec<(i64, String)> {
-    let inputs = [Input::read(delivery)];
+    let inputs = [Input::of(delivery, None)];
     let mut transaction = pool.begin().await.unwrap();
     let snapshot = read(&mut transaction, &inputs).await;
     let now: Timestamp = to_microseconds(chrono::Utc::now());
@@ -94,6 +94,7 @@ async fn handle(pool: &PgPool, rules: &RuleSet, delivery: Delivery) -> Vec<(i64,
         parking_ttl: Duration::from_hours(24),
         parking_max: 100_000,
         store_rule_set: false,
+        parked_blamed: None,
     };
     let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
     let outgoing = write(&mut transaction, &changes).await;
@@ -110,7 +111,7 @@ async fn read(connection: &mut PgConnection, inputs: &[Input]) -> Snapshot {
             sqlx::query(sql).bind(Uuid::from_bytes(key.0)).fetch_optional(&mut *connection).await.unwrap()
         {
             let digest = reprieve::domain::ids::Digest(row.get::<Uuid, _>(0).into_bytes());
-            snapshot.seen.insert(*key, Seen { digest, conflicts: std::collections::BTreeSet::new() });
+            snapshot.seen.insert(*key, Seen { digest, failed: false, conflicts: std::collections::BTreeSet::new() });
         }
     }
     let sql =

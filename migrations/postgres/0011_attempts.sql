@@ -6,3 +6,4 @@ CREATE TABLE attempts (
   tries smallint NOT NULL CONSTRAINT attempts_tries CHECK (tries > 0),
   at    timestamptz NOT NULL
 );
+CREATE INDEX attempts_at ON attempts (at);

@@ -13,6 +13,7 @@ mod incoming;
 mod link;
 pub mod sink;
 pub mod source;
+mod tls;
 pub mod topology;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use sink::RabbitSink;
 pub use source::RabbitSource;
+pub use tls::Certificates;
 
 /// The longest silence of the broker while something is awaited from it. Past it the connection is dropped: a broker that
 /// is this slow is as good as gone, and what was sent comes again.
@@ -30,6 +32,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// `amqp://user:password@host:port/vhost` or `amqps://…` (setting `AMQP_URL`). Holds a secret.
     pub uri: String,
+    /// For `amqps://`.
+    pub certificates: Certificates,
     /// Stands before the name of every object (setting `amqp.prefix`).
     pub prefix: String,
     /// How many unacknowledged deliveries each consumed queue may have (setting `amqp.prefetch`).
@@ -42,6 +46,20 @@ impl Settings {
     /// The full name of an object.
     pub fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// Whether the address can be read.
+    pub fn check(&self) -> Result<(), RabbitError> {
+        connection::user_of(&self.uri).map(|_| ())
+    }
+
+    /// What is said at the start of the worker where passwords and events leave this machine unencrypted.
+    pub fn warning(&self) -> Option<String> {
+        let host = connection::clear_text_host(&self.uri)?;
+        Some(format!(
+            "password and events travel to {host} in clear text, readable and changeable on the way: write amqps:// in \
+             AMQP_URL, with amqp.ca_file for an authority of your own"
+        ))
     }
 }
 
@@ -88,11 +106,24 @@ mod tests {
     fn the_password_is_not_shown() {
         let settings = Settings {
             uri: "amqp://reprieve:hunter2@localhost".into(),
+            certificates: Certificates::default(),
             prefix: "p.".into(),
             prefetch: 1_000,
             wait_max: Duration::from_secs(30),
         };
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert_eq!(settings.name("exceptions.worker"), "p.exceptions.worker");
+        assert_eq!(settings.warning(), None);
+        for (uri, warned) in [
+            ("amqp://u:hunter2@10.0.0.1", true),
+            ("amqp://u:hunter2@broker.example.com:5672/%2f", true),
+            ("amqps://u:hunter2@broker.example.com", false),
+            ("amqp://127.0.0.1", false),
+            ("amqp://[::1]:5672", false),
+        ] {
+            let warning = Settings { uri: uri.to_owned(), ..settings.clone() }.warning();
+            assert_eq!(warning.is_some(), warned, "{uri}");
+            assert!(!warning.unwrap_or_default().contains("hunter2"), "{uri}");
+        }
     }
 }

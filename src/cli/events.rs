@@ -1,7 +1,5 @@
 //! `reprieve events`: puts events on the broker, as an upstream system would.
 
-use std::fs::File;
-use std::io::{BufReader, stdin};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,10 +9,10 @@ use serde::Serialize;
 mod documents;
 
 use super::output::Output;
-use super::{Code, ExitError, parts};
+use super::{Code, ExitError, input, parts};
 use crate::broker::rabbitmq::client::{Inbound, publish_all};
 use crate::config::Config;
-use documents::{Document, Documents, SyntaxError};
+use documents::{Document, Documents, Shape};
 
 /// How an envelope says that it is one.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -25,6 +23,9 @@ pub(super) enum Command {
     Publish {
         /// A file, or - for standard input
         file: PathBuf,
+        /// Publish also what is no event envelope at all, to see what the worker makes of it
+        #[arg(long)]
+        raw: bool,
     },
 }
 
@@ -34,12 +35,19 @@ struct Published {
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
-    let Command::Publish { file } = command;
-    let documents = open(&file)?;
+    let Command::Publish { file, raw } = command;
+    let input::Input { name, reader } = input::open(&file)?;
     let fault = Arc::new(Mutex::new(None));
-    let good = Good { documents, fault: Arc::clone(&fault) };
+    let accepted = if raw { Accepted::Anything } else { Accepted::Envelopes };
+    let documents = Documents::new(&name, reader);
+    let mut good = Good { name, accepted, documents, count: 0, fault: Arc::clone(&fault) };
+    let take_fault = || fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(first) = good.next() else {
+        // Said before the broker is asked: nothing has been published.
+        return Err(take_fault().map_or_else(|| input::empty(&good.name), |fault| ExitError::new(Code::Usage, fault)));
+    };
     let settings = parts::rabbit(config)?;
-    let inbound = good.map(|Document { routing_key, body }| Inbound {
+    let inbound = std::iter::once(first).chain(good).map(|Document { routing_key, body, .. }| Inbound {
         routing_key,
         content_type: CONTENT_TYPE.to_owned(),
         body: body.into_bytes(),
@@ -47,7 +55,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     let published = publish_all(&settings, inbound).await?;
     let noun = if published == 1 { "event" } else { "events" };
     output.object(&Published { published }, |_, _| format!("{published} {noun} published and confirmed"))?;
-    match fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    match take_fault() {
         None => Ok(()),
         Some(error) => {
             let what_next = "what comes after it was not published; publishing what comes before it again does no harm";
@@ -56,35 +64,65 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     }
 }
 
-fn open(file: &PathBuf) -> Result<Documents, ExitError> {
-    if file.as_os_str() == "-" {
-        return Ok(Documents::new("-", Box::new(BufReader::new(stdin()))));
-    }
-    let name = file.display().to_string();
-    match File::open(file) {
-        Ok(opened) => Ok(Documents::new(&name, Box::new(BufReader::new(opened)))),
-        Err(error) => {
-            Err(ExitError::new(Code::Usage, format!("cannot read {name}: {error}; name a readable file, or -")))
-        }
-    }
+/// What is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepted {
+    /// What looks like an event. Whether it is a good one is the worker's to judge.
+    Envelopes,
+    /// Any JSON.
+    Anything,
 }
 
 /// The documents up to the first fault, which is kept for the end.
 struct Good {
+    name: String,
+    accepted: Accepted,
     documents: Documents,
-    fault: Arc<Mutex<Option<SyntaxError>>>,
+    count: usize,
+    fault: Arc<Mutex<Option<String>>>,
 }
 
 impl Iterator for Good {
     type Item = Document;
 
     fn next(&mut self) -> Option<Document> {
-        match self.documents.next()? {
-            Ok(document) => Some(document),
-            Err(error) => {
-                *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                None
+        self.count += 1;
+        let fault = match self.documents.next()? {
+            Ok(document) if self.accepted == Accepted::Anything || document.shape == Shape::Envelope => {
+                return Some(document);
             }
-        }
+            Ok(_) => {
+                let what = "is no event: expected an object with specversion and type; --raw publishes it all the same";
+                format!("document {} of {} {what}", self.count, self.name)
+            }
+            Err(error) => error.to_string(),
+        };
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(accepted: Accepted, text: &str, count: usize, says: Option<&str>) {
+        let documents = Documents::new("in.json", Box::new(std::io::Cursor::new(text.to_owned())));
+        let fault = Arc::new(Mutex::new(None));
+        let good = Good { name: "in.json".into(), accepted, documents, count: 0, fault: Arc::clone(&fault) };
+        assert_eq!(good.count(), count, "{text}");
+        let fault = fault.lock().unwrap().take();
+        assert!(fault.as_deref().map(|it| it.split(':').next().unwrap()) == says, "{text}: {fault:?}");
+    }
+
+    #[test]
+    fn what_is_no_event_is_published_only_when_that_is_asked_for() {
+        let event = r#"{"specversion":7,"type":null}"#;
+        check(Accepted::Envelopes, event, 1, None);
+        check(Accepted::Envelopes, &format!("[{event},{{}},{event}]"), 1, Some("document 2 of in.json is no event"));
+        check(Accepted::Anything, &format!("[{event},{{}},{event}] "), 3, None);
+        check(Accepted::Envelopes, "42", 0, Some("document 1 of in.json is no event"));
+        check(Accepted::Anything, &format!("{event} {{"), 1, Some("in.json"));
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::broker::rabbitmq::RabbitError;
+use crate::store::desk::DeskError;
 use crate::store::postgres::BadUrl;
+use crate::store::postgres::grants::BadRole;
 use crate::store::postgres::migrate::SchemaError;
 
 /// What kind of end it is.
@@ -75,7 +77,8 @@ impl From<SchemaError> for ExitError {
             SchemaError::Url(_) => Code::Configuration,
             SchemaError::Away(_) => Code::Unreachable,
             SchemaError::Migration(_) => Code::Failed,
-            SchemaError::Missing
+            SchemaError::Grants(_)
+            | SchemaError::Missing
             | SchemaError::Older(_)
             | SchemaError::Foreign(_)
             | SchemaError::TooNew { .. }
@@ -83,6 +86,18 @@ impl From<SchemaError> for ExitError {
             | SchemaError::FsyncOff => Code::Refused,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<DeskError> for ExitError {
+    fn from(error: DeskError) -> Self {
+        Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
+    }
+}
+
+impl From<BadRole> for ExitError {
+    fn from(error: BadRole) -> Self {
+        Self::new(Code::Usage, error.to_string())
     }
 }
 

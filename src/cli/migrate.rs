@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::ExitError;
 use super::output::{Output, Paint, columns};
-use crate::config::Config;
+use crate::config::{Config, Secret};
+use crate::store::postgres::grants;
 use crate::store::postgres::migrate::{self, MigrationStatus};
 
 #[derive(Debug, Subcommand)]
@@ -14,6 +15,14 @@ pub(super) enum Command {
     Up,
     /// Show which steps are applied; exit code 1 if some are not
     Status,
+    /// Print what a role that is not the owner needs to run the worker, as SQL
+    Grants {
+        /// The role, as it is called: without quotes
+        role: String,
+        /// Run it too, as the owner of the tables
+        #[arg(long)]
+        apply: bool,
+    },
 }
 
 /// One migration, as it is shown.
@@ -22,6 +31,14 @@ struct Row {
     version: i64,
     name: String,
     state: &'static str,
+}
+
+/// The rights of a role.
+#[derive(Debug, Serialize)]
+struct Granted {
+    role: String,
+    applied: bool,
+    sql: String,
 }
 
 fn rows(steps: Vec<MigrationStatus>) -> Vec<Row> {
@@ -33,20 +50,27 @@ fn rows(steps: Vec<MigrationStatus>) -> Vec<Row> {
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
-    let url = config.database_url()?.expose();
+    let url = || config.database_url().map(Secret::expose);
     match command {
         Command::Up => {
-            migrate::up(url).await?;
-            output.list(&rows(migrate::status(url).await?), table)
+            migrate::up(url()?).await?;
+            output.list(&rows(migrate::status(url()?).await?), table)
         }
         Command::Status => {
-            let steps = migrate::status(url).await?;
+            let steps = migrate::status(url()?).await?;
             let missing = steps.iter().filter(|step| !step.applied).count();
             output.list(&rows(steps), table)?;
             match missing {
                 0 => Ok(()),
                 _ => Err(ExitError::failed(format!("{missing} migrations are missing: run `reprieve migrate up`"))),
             }
+        }
+        Command::Grants { role, apply } => {
+            let sql = grants::statements(&role)?;
+            if apply {
+                grants::apply(url()?, sql.clone()).await?;
+            }
+            output.object(&Granted { role, applied: apply, sql }, |granted, _| granted.sql.trim_end().to_owned())
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, StdoutLock, Write as _};
 
+use chrono::SecondsFormat;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::ExitError;
+use super::{Code, ExitError};
+use crate::contract::shapes::desk::ListShape;
+use crate::domain::dates::Timestamp;
 use crate::domain::ids::is_hidden;
 use crate::telemetry::no_color;
 
@@ -64,29 +67,45 @@ impl Output {
         print(&text)
     }
 
-    /// Prints items: as the table `render` makes of them, as `{"items": […], "next_cursor": null}`, or one a line.
+    /// Prints items that are all there are: see [`Output::page`].
     pub(super) fn list<T: Serialize>(
         &self,
         items: &[T],
         render: impl FnOnce(&[T], Paint) -> String,
     ) -> Result<(), ExitError> {
+        self.page(items, None, render)
+    }
+
+    /// Prints items: as the table `render` makes of them, as `{"items": […], "next_cursor": …}`, or one a line. Where the
+    /// cursor has no place among the data it is told beside them.
+    pub(super) fn page<T: Serialize>(
+        &self,
+        items: &[T],
+        next_cursor: Option<&str>,
+        render: impl FnOnce(&[T], Paint) -> String,
+    ) -> Result<(), ExitError> {
         match self.format {
-            Format::Table => print(&render(items, self.paint)),
-            Format::Json => self.object(&List { items, next_cursor: None }, |_, _| String::new()),
+            Format::Table => print(&render(items, self.paint))?,
+            Format::Json => return self.object(&ListShape { items, next_cursor }, |_, _| String::new()),
             Format::Jsonl => {
                 let lines =
                     items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>().map_err(unprintable)?;
-                print(&lines.join("\n"))
+                print(&lines.join("\n"))?;
             }
         }
+        if let Some(cursor) = next_cursor {
+            tell(&format!("there are more: add --cursor {cursor}"));
+        }
+        Ok(())
     }
 }
 
-/// A list as JSON: one wrapper for every noun.
-#[derive(Serialize)]
-struct List<'a, T> {
-    items: &'a [T],
-    next_cursor: Option<&'a str>,
+/// Prints bytes as they are, but not to a terminal: nobody knows what is in them.
+pub(super) fn raw(bytes: &[u8]) -> Result<(), ExitError> {
+    if io::stdout().is_terminal() {
+        return Err(ExitError::new(Code::Usage, "raw bytes are not printed on a terminal: add > FILE"));
+    }
+    write_out(|stdout| stdout.write_all(bytes))
 }
 
 /// Whether text gets colors.
@@ -132,6 +151,11 @@ pub(super) fn tame(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A moment, to the second.
+pub(super) fn time(at: Timestamp) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 /// Rows with their columns in line, the last one ragged.
 pub(super) fn columns(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
@@ -155,8 +179,12 @@ fn print(text: &str) -> Result<(), ExitError> {
     if text.is_empty() {
         return Ok(());
     }
+    write_out(|stdout| writeln!(stdout, "{text}"))
+}
+
+fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<(), ExitError> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
         // `| head` has seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(ExitError::failed(format!("cannot write to stdout: {error}")))

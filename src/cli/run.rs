@@ -13,14 +13,16 @@ use crate::config::{Config, Secret};
 use crate::health::Health;
 use crate::http;
 use crate::retry::Waits;
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::desk::PostgresDesk;
 use crate::store::postgres::migrate::{self, FsyncOff, SchemaError};
 use crate::store::postgres::views::PostgresViews;
+use crate::store::postgres::{PostgresStore, clear_text_warning};
 use crate::worker::{supervisor, turns};
 
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
     let parts = Parts::new(config)?;
-    for warning in config.warnings() {
+    let in_clear = [parts.rabbit.warning(), clear_text_warning(parts.database_url.expose())?];
+    for warning in config.warnings().into_iter().chain(in_clear.into_iter().flatten()) {
         tracing::warn!("{warning}");
     }
     let mut signals = Signals::new()?;
@@ -30,7 +32,8 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
         ExitError::new(Code::Configuration, format!("cannot listen on {listen}: {error}; set REPRIEVE_HTTP_LISTEN"))
     })?;
     let views = Arc::new(PostgresViews::new(parts.database_url.expose())?);
-    let router = http::router(http::State { health: health.clone(), views, token: config.http_token.clone() });
+    let desk = Arc::new(PostgresDesk::new(parts.database_url.expose())?);
+    let router = http::router(http::State { health: health.clone(), views, desk, token: config.http_token.clone() });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
     // The probes go on answering while the worker drains: not ready, but alive.
@@ -135,6 +138,8 @@ impl Parts {
                 wait_max: config.retry_wait_max,
                 clock: Arc::new(move || chrono::Utc::now() + offset),
                 rules: Arc::new(parts::rules(config)?),
+                run: uuid::Uuid::new_v4(),
+                trust: config.trust.clone(),
             },
         })
     }

@@ -35,6 +35,8 @@ pub enum Form {
     Offset(Duration),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A table of its own, only in the file.
+    Table,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,6 +71,27 @@ pub const KEYS: &[Key] = &[
         "work with a database that does not survive a power cut; for tests",
     ),
     key("amqp.url", "AMQP_URL", Form::Secret, None, "the broker: amqp:// or amqps://user:password@host/vhost"),
+    key(
+        "amqp.ca_file",
+        "REPRIEVE_AMQP__CA_FILE",
+        Form::Text,
+        Some(""),
+        "amqps: authorities beside those of the system, PEM",
+    ),
+    key(
+        "amqp.client_cert_file",
+        "REPRIEVE_AMQP__CLIENT_CERT_FILE",
+        Form::Text,
+        Some(""),
+        "amqps: the client's certificate, PEM",
+    ),
+    key(
+        "amqp.client_key_file",
+        "REPRIEVE_AMQP__CLIENT_KEY_FILE",
+        Form::Text,
+        Some(""),
+        "amqps: its key, PEM without pass phrase",
+    ),
     key(
         "amqp.prefix",
         "REPRIEVE_AMQP__PREFIX",
@@ -128,6 +151,13 @@ pub const KEYS: &[Key] = &[
     key("rules", "REPRIEVE_RULES", Form::Text, Some("rules.yaml"), "the rules file"),
     key("source", "REPRIEVE_SOURCE", Form::Text, Some("urn:reprieve"), "`source` of the events that are published"),
     key(
+        "trust",
+        "REPRIEVE_TRUST",
+        Form::Table,
+        None,
+        "which user of the broker may publish which types; only in the file",
+    ),
+    key(
         "clock.offset",
         "REPRIEVE_CLOCK__OFFSET",
         Form::Offset(DAY.saturating_mul(3_660)),
@@ -144,7 +174,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Settings the contract names that nothing uses yet: a table or a key.
-const NOT_BUILT: &[&str] = &["trust", "inbox.retention"];
+const NOT_BUILT: &[&str] = &["inbox.retention"];
 
 /// The setting of that name.
 pub fn find(name: &str) -> Option<&'static Key> {
@@ -209,9 +239,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_known_by_its_name() {
-        assert_eq!(not_built("trust.bridge"), Some("trust"));
-        assert_eq!(not_built("trust"), Some("trust"));
-        assert_eq!(not_built("trustee"), None);
+        assert_eq!(not_built("inbox.retention.days"), Some("inbox.retention"));
+        assert_eq!(not_built("inbox.retentions"), None);
         assert_eq!(not_built("inbox.retention"), Some("inbox.retention"));
     }
 }

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Fault, Origin};
 use super::keys::{self, Form, KEYS, Key};
+use super::trust::{ONLY_IN_FILE, TRUST, TrustRow};
 
 /// The file that is read when none is named.
 const FILE_DEFAULT: &str = "reprieve.toml";
@@ -40,6 +41,8 @@ type Layer = BTreeMap<String, Found>;
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) found: BTreeMap<&'static str, Found>,
+    /// Rows of `[trust]`; empty without the table.
+    pub(super) trust: Vec<TrustRow>,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -49,7 +52,7 @@ pub(super) fn gather(sources: &Sources) -> Result<Gathered, ConfigError> {
     let layers = [
         flags(&sources.flags, &mut gathered.faults),
         environment(&sources.environment, &mut gathered.faults),
-        file(sources.file.as_deref(), &mut gathered.faults)?,
+        file(sources.file.as_deref(), &mut gathered)?,
     ];
     for key in KEYS {
         if let Some(found) = layers.iter().find_map(|layer| look_up(key, layer, &mut gathered.faults)) {
@@ -77,7 +80,9 @@ fn look_up(key: &Key, layer: &Layer, faults: &mut Vec<Fault>) -> Option<Found> {
             Some(Found { text, origin: by_file.origin.clone() })
         }
         Err(error) => {
-            let message = format!("cannot read {}: {error}; name a file this process may read", by_file.text);
+            // Somebody who mixes up X and X_FILE gives the secret itself.
+            let file = if by_file.text.contains("://") { "the file" } else { &by_file.text };
+            let message = format!("cannot read {file}: {error}; name a file this process may read");
             faults.push(Fault { key: format!("{}_file", key.name), origin: by_file.origin.clone(), message });
             None
         }
@@ -102,6 +107,8 @@ fn flags(texts: &[String], faults: &mut Vec<Fault>) -> Layer {
                     format!("a secret on the command line can be seen by everybody here: set {variable} instead"),
                 );
             }
+            Some(Key { form: Form::Table, .. }) => fault(name, ONLY_IN_FILE.to_owned()),
+            None if name.starts_with("trust.") => fault(name, ONLY_IN_FILE.to_owned()),
             Some(_) => {
                 layer.insert(name.to_owned(), Found { text: value.to_owned(), origin: Origin::Flag });
             }
@@ -116,7 +123,9 @@ fn environment(variables: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> L
     for (variable, value) in variables {
         let Some(variable) = variable.to_str() else { continue };
         let origin = Origin::Variable(variable.to_owned());
-        if let Some(name) = name_of_variable(variable) {
+        if variable == "REPRIEVE_TRUST" || variable.starts_with("REPRIEVE_TRUST__") {
+            faults.push(Fault { key: TRUST.to_owned(), origin, message: ONLY_IN_FILE.to_owned() });
+        } else if let Some(name) = name_of_variable(variable) {
             match value.to_str() {
                 Some(text) => {
                     layer.insert(name, Found { text: text.to_owned(), origin });
@@ -179,7 +188,7 @@ fn unknown_with(suggestion: Option<&str>, what: &str) -> String {
     }
 }
 
-fn file(named: Option<&Path>, faults: &mut Vec<Fault>) -> Result<Layer, ConfigError> {
+fn file(named: Option<&Path>, gathered: &mut Gathered) -> Result<Layer, ConfigError> {
     let path = named.unwrap_or(Path::new(FILE_DEFAULT));
     let text = match read_bounded(path) {
         Ok(text) => text,
@@ -194,7 +203,8 @@ fn file(named: Option<&Path>, faults: &mut Vec<Fault>) -> Result<Layer, ConfigEr
         let line = error.span().map_or(1, |span| line_of(&text, span.start));
         ConfigError::File { place: format!("{}:{line}", path.display()), message: error.message().replace('\n', ", ") }
     })?;
-    let mut reader = FileReader { path, text: &text, layer: Layer::new(), faults };
+    let Gathered { trust, faults, .. } = gathered;
+    let mut reader = FileReader { path, text: &text, layer: Layer::new(), trust, faults };
     reader.table("", table.get_ref());
     Ok(reader.layer)
 }
@@ -203,6 +213,7 @@ struct FileReader<'a> {
     path: &'a Path,
     text: &'a str,
     layer: Layer,
+    trust: &'a mut Vec<TrustRow>,
     faults: &'a mut Vec<Fault>,
 }
 
@@ -213,6 +224,11 @@ impl FileReader<'_> {
             let origin = Origin::File(self.path.to_owned(), line_of(self.text, key.span().start));
             let known = file_names().contains(&name);
             let text = match value.get_ref() {
+                DeValue::Table(users) if name == TRUST => {
+                    self.trusted(users, origin);
+                    continue;
+                }
+                _ if name == TRUST => Err("expected a table of users: write it as [trust]".to_owned()),
                 DeValue::Table(inner) if !known && !inner.is_empty() && keys::not_built(&name).is_none() => {
                     self.table(&format!("{name}."), inner);
                     continue;
@@ -229,6 +245,18 @@ impl FileReader<'_> {
                 }
                 Err(message) => self.faults.push(Fault { key: name, origin, message }),
             }
+        }
+    }
+}
+
+impl FileReader<'_> {
+    fn trusted(&mut self, users: &DeTable<'_>, origin: Origin) {
+        if users.is_empty() {
+            self.trust.push(TrustRow::none(origin));
+        }
+        for (user, value) in users {
+            let origin = Origin::File(self.path.to_owned(), line_of(self.text, user.span().start));
+            self.trust.push(TrustRow::new(user.get_ref(), value.get_ref(), origin));
         }
     }
 }

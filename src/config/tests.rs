@@ -86,7 +86,6 @@ fn an_unknown_key_is_an_error_with_a_suggestion() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    assert!(faults(&[], &[], Some("[trust]\nbridge = ['x']")).contains("trust is not built yet"));
     assert!(faults(&[], &[("REPRIEVE_INBOX__RETENTION", "30d")], None).contains("inbox.retention is not built yet"));
     assert!(faults(&[], &[("DATABASE_URL", "sqlite://x.db")], None).contains("not built yet"));
     assert!(faults(&[], &[("AMQP_URL", "embedded:")], None).contains("not built yet"));
@@ -167,4 +166,55 @@ fn a_clock_offset_may_be_negative_and_is_warned_about() {
     let config = load(&["clock.offset=-366d"], &[], None).unwrap();
     assert_eq!(config.clock_offset, TimeDelta::days(-366));
     assert!(config.warnings()[0].contains("for tests only"));
+}
+
+#[test]
+fn trust_stands_in_the_file_and_nowhere_else() {
+    let file = "source = 'x'\n[trust]\n'team.reviews' = ['exception.decision.v1']\nticketing = ['ticket.*']\n";
+    let mut expected = Trust::default();
+    expected.allow("team.reviews", vec!["exception.decision.v1".to_owned()]).unwrap();
+    expected.allow("ticketing", vec!["ticket.*".to_owned()]).unwrap();
+    assert_eq!(load(&[], &[], Some(file)).unwrap().trust, Some(expected));
+    assert_eq!(load(&[], &[], None).unwrap().trust, None);
+    for (file, line, expected) in [
+        ("[trust]\n", 1, "names nobody: add a user"),
+        ("[trust]\n'' = ['ticket.*']", 2, "names nobody"),
+        ("trust = true", 1, "write it as [trust]"),
+        ("[trust]\nx = 'ticket.*'", 2, "expected a list of types, found a string"),
+        ("[trust]\nx = ['ticket.*', 1]", 2, "expected types as texts, found a integer"),
+        ("[trust]\nteam.reviews = ['ticket.*']", 2, "put in quotes"),
+        ("[trust]\nx = []", 2, "allows nothing: name at least one type"),
+        (
+            "[trust]\nx = ['exception.decide.v1']",
+            2,
+            "\"exception.decide.v1\" fits no type; write one of exception.submitted",
+        ),
+    ] {
+        let text = faults(&[], &[], Some(file));
+        assert!(
+            text.starts_with("trust") && text.contains(&format!(":{line}): ")) && text.contains(expected),
+            "{file}: {text}"
+        );
+    }
+    for name in ["REPRIEVE_TRUST", "REPRIEVE_TRUST__TICKETING"] {
+        let text = faults(&[], &[(name, "ticket.*")], None);
+        assert!(text.starts_with(&format!("trust ({name}): is a table of users")), "{text}");
+    }
+    for flag in ["trust=x", "trust.ticketing=ticket.*"] {
+        assert!(faults(&[flag], &[], None).contains("(--set): is a table of users"), "{flag}");
+    }
+}
+
+#[test]
+fn files_that_would_not_be_used_are_a_fault() {
+    let [ca, cert, key] = ["amqp.ca_file=/ca", "amqp.client_cert_file=/cert", "amqp.client_key_file=/key"];
+    let (tls, plain) = ([("AMQP_URL", "amqps://h")], [("AMQP_URL", "amqp://h")]);
+    let config = load(&[ca, cert, key], &tls, None).unwrap();
+    assert_eq!(config.amqp_ca_file, Some("/ca".into()));
+    assert_eq!(config.amqp_client_files, Some(("/cert".into(), "/key".into())));
+    assert_eq!(load(&[ca], &tls, None).unwrap().amqp_client_files, None);
+    assert_eq!(load(&[cert, key], &[], None).unwrap().amqp_ca_file, None, "for commands that need no broker");
+    assert!(faults(&[ca], &plain, None).contains("amqp.ca_file (--set): would not be used: write amqps://"));
+    assert!(faults(&[cert], &tls, None).contains("is of no use alone: set amqp.client_key_file too"));
+    assert!(faults(&[key], &tls, None).contains("is of no use alone: set amqp.client_cert_file too"));
 }

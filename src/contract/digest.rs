@@ -3,6 +3,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::inbound::Message;
+use super::message::Properties;
 use crate::domain::ids::{Digest, hex};
 use crate::domain::json::Json;
 
@@ -30,6 +32,31 @@ pub fn of_text(event_type: &str, data: &[u8]) -> [u8; 32] {
 pub fn of_unreadable(body: &[u8], content_type: &str) -> String {
     let hash: [u8; 32] = Sha256::new().chain_update(body).chain_update(content_type).finalize().into();
     hex(&hash)
+}
+
+/// SHA-256 over a message as it came, unread; the first half. Not over what brokers add on the way (`x-*`): a copy from a
+/// dead-letter queue is the same message.
+pub fn of_message(properties: &Properties, body: &[u8]) -> Digest {
+    let content_type = properties.content_type.as_deref().unwrap_or_default();
+    let headers = properties.headers.iter().filter(|(name, _)| !name.starts_with("x-"));
+    let parts = headers.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    let mut sha = Sha256::new();
+    for part in [content_type.as_bytes()].into_iter().chain(parts).chain([body]) {
+        sha.update((part.len() as u64).to_be_bytes());
+        sha.update(part);
+    }
+    Digest::of_sha256(&sha.finalize().into())
+}
+
+/// The key of a message whose sender is not trusted with it: no key of an event, since no source is so long. It is made of all
+/// that is reported, so that the same again is a repeat and anything else a failure of its own.
+pub fn of_untrusted(user: Option<&str>, source: &str, id: &str, digest: Digest, message: &Message<'_>) -> Digest {
+    let digest = digest.to_string();
+    let mut sha = Sha256::new().chain_update(u64::MAX.to_be_bytes()).chain_update([u8::from(user.is_some())]);
+    for part in [user.unwrap_or_default(), source, id, &digest, message.content_type.unwrap_or_default()] {
+        sha = sha.chain_update((part.len() as u64).to_be_bytes()).chain_update(part);
+    }
+    Digest::of_sha256(&sha.chain_update(message.body).finalize().into())
 }
 
 /// Canonical JSON: members sorted by the bytes of their unescaped names, no white space, strings with the fewest escapes

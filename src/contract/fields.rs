@@ -1,23 +1,22 @@
-//! Reads the fields of `data`, one at a time. Every problem is noted and the first by rank is kept, so that an input with
+//! Checks the fields of `data` against their tables, one at a time. Every problem is noted and the first by rank is kept, so that an input with
 //! several faults ends with the reason the contract gives precedence to.
-
-use chrono::NaiveDate;
 
 use super::json::Fault;
 use super::reason::Reason;
-use crate::domain::dates::{Timestamp, parse_date, parse_time};
+use crate::domain::command::Verdict;
+use crate::domain::dates::{parse_date, parse_time};
 use crate::domain::fields::{Field, Kind, SEVERITIES};
-use crate::domain::ids::{IdError, UserId, is_hidden};
+use crate::domain::ids::{ExceptionId, IdError, UserId, is_hidden};
 use crate::domain::json::Json;
 
 /// Longest text, in bytes.
-const TEXT_BYTES_MAX: usize = 4 * 1024;
-/// Longest `justification`, in bytes.
-const JUSTIFICATION_BYTES_MAX: usize = 16 * 1024;
+pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Longest [`Kind::LongText`], in bytes.
+pub(super) const LONG_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Longest list.
-const LIST_ITEMS_MAX: usize = 1_000;
+pub(super) const LIST_ITEMS_MAX: usize = 1_000;
 /// Longest decimal number, in characters: more digits than any score has, few enough to compare at once.
-const SCORE_LENGTH_MAX: usize = 32;
+pub(super) const SCORE_LENGTH_MAX: usize = 32;
 
 /// An object under the reader's eye, with what was wrong so far.
 #[derive(Debug)]
@@ -27,11 +26,14 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Begins to read `data`. Bounds that hold for every text and list are checked at once.
+    /// Begins to read `data`.
     pub fn new(data: &'a Json) -> Self {
-        let mut fields = Self { data, worst: None };
-        fields.bounds(data, &Way { name: "data", outer: None });
-        fields
+        Self { data, worst: None }
+    }
+
+    /// What is read.
+    pub fn data(&self) -> &'a Json {
+        self.data
     }
 
     /// The problem of the highest rank, if there was any.
@@ -46,102 +48,9 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A field that must be there.
-    pub fn required(&mut self, path: &str) -> Option<&'a Json> {
-        let found = self.data.at(path);
-        if found.is_none() {
-            self.note(Reason::Schema, format!("data.{path} is missing"));
-        }
-        found
-    }
-
-    /// A text.
-    pub fn text(&mut self, path: &str, value: &'a Json) -> Option<&'a str> {
-        match value {
-            Json::Text(text) => Some(text),
-            other => {
-                self.note(Reason::Schema, format!("data.{path}: expected a string, found {}", other.kind()));
-                None
-            }
-        }
-    }
-
-    /// A text that may be missing.
-    pub fn optional_text(&mut self, path: &str) -> Option<&'a str> {
-        let value = self.data.at(path)?;
-        self.text(path, value)
-    }
-
-    /// An identifier or person.
-    pub fn parse<T>(&mut self, path: &str, value: &'a Json, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {
-        let text = self.text(path, value)?;
-        match parse(text) {
-            Ok(parsed) => Some(parsed),
-            Err(error) => {
-                let reason = if error == IdError::Hidden { Reason::BadText } else { Reason::Schema };
-                self.note(reason, format!("data.{path}: {error}"));
-                None
-            }
-        }
-    }
-
-    /// An identifier or person that must be there.
-    pub fn required_id<T>(&mut self, path: &str, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {
-        let value = self.required(path)?;
-        self.parse(path, value, parse)
-    }
-
-    /// A date.
-    pub fn date(&mut self, path: &str, value: &'a Json) -> Option<NaiveDate> {
-        let text = self.text(path, value)?;
-        let date = parse_date(text);
-        if date.is_none() {
-            self.note(Reason::BadTime, format!("data.{path}: expected a date as in 2026-12-31"));
-        }
-        date
-    }
-
-    /// A date that may be missing.
-    pub fn optional_date(&mut self, path: &str) -> Option<NaiveDate> {
-        let value = self.data.at(path)?;
-        self.date(path, value)
-    }
-
-    /// A moment that may be missing.
-    pub fn optional_time(&mut self, path: &str) -> Option<Timestamp> {
-        let value = self.data.at(path)?;
-        let time = parse_time(self.text(path, value)?);
-        if time.is_none() {
-            self.note(Reason::BadTime, format!("data.{path}: expected a time with offset as in 2026-11-24T09:00:00Z"));
-        }
-        time
-    }
-
-    /// A word that is read in any case, lower-cased.
-    pub fn word(&mut self, path: &str, value: &'a Json) -> Option<String> {
-        let text = self.text(path, value)?;
-        if text.chars().any(is_hidden) {
-            self.note(
-                Reason::BadText,
-                format!("data.{path}: contains a control, bidirectional or zero-width character"),
-            );
-            return None;
-        }
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            self.note(Reason::Schema, format!("data.{path}: expected one word of printable ASCII"));
-            return None;
-        }
-        Some(text.to_ascii_lowercase())
-    }
-
-    /// A whole number from 0 that may be missing.
-    pub fn optional_count(&mut self, path: &str) -> Option<u32> {
-        let value = self.data.at(path)?;
-        let count = if let Json::Number(number) = value { number.parse().ok() } else { None };
-        if count.is_none() {
-            self.note(Reason::Schema, format!("data.{path}: expected a whole number from 0 to {}", u32::MAX));
-        }
-        count
+    /// Checks the bounds that hold for every text and list, also for those that no table names.
+    pub fn bounds(&mut self, table: &[Field]) {
+        self.bound(self.data, &Way { name: "data", outer: None }, table);
     }
 
     /// Checks one field of a table against its kind.
@@ -157,17 +66,19 @@ impl<'a> Fields<'a> {
             return;
         };
         match field.kind {
-            Kind::Id => drop(self.parse(path, value, crate::domain::ids::ExceptionId::parse)),
-            Kind::User => drop(self.parse(path, value, UserId::parse)),
+            Kind::Id => self.parse(path, value, ExceptionId::parse),
+            Kind::User => self.parse(path, value, UserId::parse),
             Kind::Word => drop(self.word(path, value)),
-            Kind::Severity => {
-                if self.word(path, value).is_some_and(|word| !SEVERITIES.contains(&word.as_str())) {
-                    self.note(Reason::Schema, format!("data.{path}: expected one of {}", SEVERITIES.join(", ")));
-                }
+            Kind::Severity => self.one_of(path, value, &SEVERITIES, &[]),
+            Kind::Verdict => self.one_of(path, value, &Verdict::ALL.map(Verdict::word), &Verdict::NOT_BUILT),
+            Kind::Text | Kind::LongText => drop(self.text(path, value)),
+            Kind::Date => self.moment(path, value, |text| parse_date(text).is_some(), "a date as in 2026-12-31"),
+            Kind::Time => {
+                let what = "a time with offset as in 2026-11-24T09:00:00Z";
+                self.moment(path, value, |text| parse_time(text).is_some(), what);
             }
-            Kind::Text => drop(self.text(path, value)),
-            Kind::Date => drop(self.date(path, value)),
             Kind::Bool => self.expect(path, value, "true or false", |v| matches!(v, Json::Bool(_))),
+            Kind::Count => self.expect(path, value, "a whole number from 0 to 4294967295", is_count),
             Kind::Score => self.expect(path, value, "a decimal number, as a string or a number", is_score),
             Kind::TextList => {
                 self.expect(path, value, "a list of strings", |v| list_of(v, |i| matches!(i, Json::Text(_))));
@@ -179,18 +90,62 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn text(&mut self, path: &str, value: &'a Json) -> Option<&'a str> {
+        match value {
+            Json::Text(text) => Some(text),
+            other => {
+                self.note(Reason::Schema, format!("data.{path}: expected a string, found {}", other.kind()));
+                None
+            }
+        }
+    }
+
+    fn parse<T>(&mut self, path: &str, value: &'a Json, parse: fn(&str) -> Result<T, IdError>) {
+        if let Some(Err(error)) = self.text(path, value).map(parse) {
+            let reason = if error == IdError::Hidden { Reason::BadText } else { Reason::Schema };
+            self.note(reason, format!("data.{path}: {error}"));
+        }
+    }
+
+    fn moment(&mut self, path: &str, value: &'a Json, holds: fn(&str) -> bool, what: &str) {
+        if self.text(path, value).is_some_and(|text| !holds(text)) {
+            self.note(Reason::BadTime, format!("data.{path}: expected {what}"));
+        }
+    }
+
+    /// A word that is read in any case, lower-cased.
+    fn word(&mut self, path: &str, value: &'a Json) -> Option<String> {
+        let text = self.text(path, value)?;
+        if text.chars().any(is_hidden) {
+            let message = format!("data.{path}: contains a control, bidirectional or zero-width character");
+            self.note(Reason::BadText, message);
+            return None;
+        }
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            self.note(Reason::Schema, format!("data.{path}: expected one word of printable ASCII"));
+            return None;
+        }
+        Some(text.to_ascii_lowercase())
+    }
+
+    /// One of the words; what is planned is told apart from what is wrong.
+    fn one_of(&mut self, path: &str, value: &'a Json, words: &[&str], not_built: &[&str]) {
+        let Some(word) = self.word(path, value).filter(|word| !words.contains(&word.as_str())) else { return };
+        let what = if not_built.contains(&word.as_str()) { "is not built yet" } else { "is not known" };
+        self.note(Reason::Schema, format!("data.{path}: {word:?} {what}; expected one of {}", words.join(", ")));
+    }
+
     fn expect(&mut self, path: &str, value: &Json, what: &str, holds: fn(&Json) -> bool) {
         if !holds(value) {
             self.note(Reason::Schema, format!("data.{path}: expected {what}, found {}", value.kind()));
         }
     }
 
-    /// Texts and lists anywhere in the data are bounded, also those nobody here knows. The way to a value is written out only
-    /// where something is wrong with it.
-    fn bounds(&mut self, value: &Json, way: &Way<'_>) {
+    /// The way to a value is written out only where something is wrong with it.
+    fn bound(&mut self, value: &Json, way: &Way<'_>, table: &[Field]) {
         match value {
             Json::Text(text) => {
-                let max = if way.is_justification() { JUSTIFICATION_BYTES_MAX } else { TEXT_BYTES_MAX };
+                let max = if way.is_long(table) { LONG_TEXT_BYTES_MAX } else { TEXT_BYTES_MAX };
                 if text.len() > max {
                     self.note(Reason::Schema, format!("{way}: longer than {max} bytes"));
                 }
@@ -200,12 +155,12 @@ impl<'a> Fields<'a> {
                     self.note(Reason::Schema, format!("{way}: more than {LIST_ITEMS_MAX} items"));
                 }
                 for item in items {
-                    self.bounds(item, way);
+                    self.bound(item, way, table);
                 }
             }
             Json::Object(members) => {
                 for (name, member) in members {
-                    self.bounds(member, &Way { name, outer: Some(way) });
+                    self.bound(member, &Way { name, outer: Some(way) }, table);
                 }
             }
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
@@ -220,8 +175,10 @@ struct Way<'w> {
 }
 
 impl Way<'_> {
-    fn is_justification(&self) -> bool {
-        self.name == "justification" && self.outer.is_some_and(|outer| outer.outer.is_none())
+    /// Whether the table names a long text here; those stand directly in `data`.
+    fn is_long(&self, table: &[Field]) -> bool {
+        let outermost = self.outer.is_some_and(|outer| outer.outer.is_none());
+        outermost && table.iter().any(|field| field.kind == Kind::LongText && field.path == self.name)
     }
 }
 
@@ -230,7 +187,8 @@ impl std::fmt::Display for Way<'_> {
         if let Some(outer) = self.outer {
             write!(f, "{outer}.")?;
         }
-        f.write_str(self.name)
+        // A name is the sender's: it is shown, and cannot forge what stands around it.
+        write!(f, "{}", self.name.escape_debug())
     }
 }
 
@@ -242,10 +200,19 @@ fn is_text_object(value: &Json) -> bool {
     matches!(value, Json::Object(members) if members.iter().all(|(_, member)| matches!(member, Json::Text(_) | Json::Null)))
 }
 
-/// Digits with at most one point between them: never a float inside.
+/// A JSON number as written, or a text of digits with at most one point between them: never a float inside.
 fn is_score(value: &Json) -> bool {
-    let (Json::Text(text) | Json::Number(text)) = value else { return false };
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    text.len() <= SCORE_LENGTH_MAX && digits(whole) && digits(fraction)
+    match value {
+        Json::Number(text) => text.len() <= SCORE_LENGTH_MAX,
+        Json::Text(text) => {
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+            let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            text.len() <= SCORE_LENGTH_MAX && digits(whole) && digits(fraction)
+        }
+        _ => false,
+    }
+}
+
+fn is_count(value: &Json) -> bool {
+    matches!(value, Json::Number(number) if number.parse::<u32>().is_ok())
 }

@@ -38,9 +38,9 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault with a message.
+    /// A fault with a message. What it repeats of the input is made storable: a database takes no U+0000 as text.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
+        let mut message = message.into().replace(char::is_control, "\u{fffd}");
         if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
             message.truncate(end);
             message.push('…');

@@ -1,24 +1,31 @@
 //! What goes out: each emission of a transition becomes one `CloudEvents` envelope, written once, as bytes. Its id is made
 //! of what it is about, so every copy of it has the same id and the same bytes. What the fields mean: the integration guide.
 
-use chrono::SecondsFormat;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::digest::event_key;
 use super::inbound::Inbound;
+use super::schema;
 use crate::domain::actor::Actor;
 use crate::domain::dates::Timestamp;
 use crate::domain::emission::{Emission, RequesterNotice, ReviewerNotice};
 use crate::domain::exception::{Cause, Enforcement, Exception, Status, Vote};
 
 mod data;
+#[cfg(test)]
+pub(super) mod schemas;
 
 use data::{
-    Approver, Assigned, DeferralRequested, NotifyRequester, NotifyReviewer, Person, Rejected, Reviewer, StatusChanged,
-    Summary, VoteRecorded,
+    Answer, Approver, Assigned, DeferralRequested, Moment, NotifyRequester, NotifyReviewer, Person, Rejected, Reviewer,
+    StatusChanged, Summary, VoteRecorded,
 };
 
+const STATUS_CHANGED: &str = "exception.status_changed.v1";
+const ASSIGNED: &str = "exception.assigned.v1";
+const VOTE_RECORDED: &str = "exception.vote_recorded.v1";
+const NOTIFY_REVIEWER: &str = "notification.reviewer.v1";
+const NOTIFY_REQUESTER: &str = "notification.requester.v1";
+const DEFERRAL_REQUESTED: &str = "ticket.deferral_requested.v1";
 /// The type of the answer to an input that was refused or failed.
 const REJECTED: &str = "event.rejected.v1";
 
@@ -43,6 +50,7 @@ pub struct Origin<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Envelope<'a, D> {
     specversion: &'static str,
     id: Uuid,
@@ -50,7 +58,7 @@ struct Envelope<'a, D> {
     r#type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
-    time: String,
+    time: Moment,
     datacontenttype: &'static str,
     dataschema: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,11 +91,9 @@ impl Voice<'_> {
         match emission {
             Emission::StatusChanged { from, to, cause, actor, comment } => {
                 let data = self.status_changed(exception, *from, *to, *cause, actor, comment.as_deref());
-                self.envelope("exception.status_changed.v1", exception, &sequence, origin, data)
+                self.envelope(STATUS_CHANGED, exception, &sequence, origin, data)
             }
-            Emission::Assigned => {
-                self.envelope("exception.assigned.v1", exception, &sequence, origin, assigned(exception))
-            }
+            Emission::Assigned => self.envelope(ASSIGNED, exception, &sequence, origin, assigned(exception)),
             Emission::VoteRecorded { level, reviewer, approved_due_date, votes, votes_needed } => {
                 let data = VoteRecorded {
                     exception_id: exception.id.as_str(),
@@ -99,27 +105,28 @@ impl Voice<'_> {
                     votes: *votes,
                     votes_needed: *votes_needed,
                     level_complete: votes >= votes_needed,
-                    at: written(self.now),
+                    at: Moment::of(self.now),
                 };
-                self.envelope("exception.vote_recorded.v1", exception, &sequence, origin, data)
+                self.envelope(VOTE_RECORDED, exception, &sequence, origin, data)
             }
             Emission::NotifyReviewer { kind, recipient, level, extension_days, previous_exceptions } => {
                 let recipient = Reviewer { id: recipient, level: *level };
                 let data = self.notify_reviewer(exception, *kind, recipient, *extension_days, *previous_exceptions);
-                self.envelope("notification.reviewer.v1", exception, &sequence, origin, data)
+                self.envelope(NOTIFY_REVIEWER, exception, &sequence, origin, data)
             }
             Emission::NotifyRequester { kind, decided_by, comment } => {
                 let data = self.notify_requester(exception, *kind, decided_by.as_deref(), comment.as_deref());
-                self.envelope("notification.requester.v1", exception, &sequence, origin, data)
+                self.envelope(NOTIFY_REQUESTER, exception, &sequence, origin, data)
             }
             Emission::DeferralRequested { extension_days, cumulative_extension_days } => {
                 let data = deferral_requested(exception, *extension_days, *cumulative_extension_days);
-                self.envelope("ticket.deferral_requested.v1", exception, &sequence, origin, data)
+                self.envelope(DEFERRAL_REQUESTED, exception, &sequence, origin, data)
             }
         }
     }
 
-    /// The envelope of `event.rejected`. Its id is made of the input's (source, id), content and code: one for each.
+    /// The envelope of `event.rejected`. Its id is made of the input's key, which is that of its (source, id) unless its sender
+    /// was not trusted with it, of its content and the code: one for each.
     pub fn reject(
         &self,
         input: &Inbound,
@@ -128,7 +135,7 @@ impl Voice<'_> {
         message: &str,
         exception: Option<&Exception>,
     ) -> String {
-        let name = format!("urn:reprieve:{}/{}/{code}", event_key(&input.source, &input.id), input.digest);
+        let name = format!("urn:reprieve:{}/{}/{code}", input.key, input.digest);
         let named = input.exception_id.as_ref().map(crate::domain::ids::ExceptionId::as_str);
         let data = Rejected {
             exception_id: named,
@@ -137,7 +144,7 @@ impl Voice<'_> {
             event_id: &input.id,
             event_source: &input.source,
             event_type: input.event_type.as_deref(),
-            kind: if matches!(rejection, Rejection::Refused) { "refused" } else { "failed" },
+            kind: if matches!(rejection, Rejection::Refused) { Answer::Refused } else { Answer::Failed },
             code,
             message,
             failure_id: if let Rejection::Failed(id) = rejection { Some(id) } else { None },
@@ -148,9 +155,9 @@ impl Voice<'_> {
             source: self.source,
             r#type: REJECTED,
             subject: named,
-            time: written(self.now),
+            time: Moment::of(self.now),
             datacontenttype: "application/json",
-            dataschema: schema(REJECTED),
+            dataschema: schema::id(REJECTED),
             correlationid: named,
             causationid: Some(&input.id),
             sequence: None,
@@ -176,9 +183,9 @@ impl Voice<'_> {
             source: self.source,
             r#type: kind,
             subject: Some(subject),
-            time: written(self.now),
+            time: Moment::of(self.now),
             datacontenttype: "application/json",
-            dataschema: schema(kind),
+            dataschema: schema::id(kind),
             correlationid: Some(exception.id.as_str()),
             causationid: origin.map(|origin| origin.id),
             sequence: Some(sequence),
@@ -209,7 +216,7 @@ impl Voice<'_> {
             cause,
             actor,
             comment,
-            at: written(self.now),
+            at: Moment::of(self.now),
             summary: summary(exception),
         }
     }
@@ -227,11 +234,7 @@ impl Voice<'_> {
             exception_id: exception.id.as_str(),
             ticket_id: exception.ticket_id.as_str(),
             revision: exception.revision,
-            kind: match kind {
-                ReviewerNotice::Assigned => "assigned",
-                ReviewerNotice::LevelReady => "level_ready",
-                ReviewerNotice::Unassigned => "unassigned",
-            },
+            kind,
             recipient,
             ticket_title: &request.ticket_title,
             requester: &request.requester,
@@ -260,10 +263,7 @@ impl Voice<'_> {
             exception_id: exception.id.as_str(),
             ticket_id: exception.ticket_id.as_str(),
             revision: exception.revision,
-            kind: match kind {
-                RequesterNotice::Received => "received",
-                RequesterNotice::Decided => "decided",
-            },
+            kind,
             recipient: Person { id: request.requester.as_str() },
             status: exception.status,
             approved_due_date: exception.approved_due_date,
@@ -327,9 +327,9 @@ fn approvers(exception: &Exception) -> Vec<Approver> {
     let policy = exception.decided_by_policy().map(|policy| Approver {
         id: policy.id,
         level: 0,
-        at: written(exception.decided_at.unwrap_or(exception.updated_at)),
+        at: Moment::of(exception.decided_at.unwrap_or(exception.updated_at)),
     });
-    let vote = |vote: &Vote| Approver { id: vote.reviewer.to_string(), level: vote.level, at: written(vote.at) };
+    let vote = |vote: &Vote| Approver { id: vote.reviewer.to_string(), level: vote.level, at: Moment::of(vote.at) };
     exception.votes.iter().map(vote).chain(policy).collect()
 }
 
@@ -346,17 +346,6 @@ fn summary(exception: &Exception) -> Summary<'_> {
         requested_due_date: request.requested_due_date,
         approved_due_date: exception.approved_due_date,
     }
-}
-
-/// The schema's id: the type's name with major and minor version.
-fn schema(event_type: &str) -> String {
-    let (name, major) = event_type.rsplit_once(".v").unwrap_or((event_type, "1"));
-    format!("urn:reprieve:schema:{name}:{major}.0")
-}
-
-/// RFC 3339 in UTC, microseconds.
-fn written(time: Timestamp) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 fn write<D: Serialize>(envelope: &Envelope<'_, D>) -> String {

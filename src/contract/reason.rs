@@ -4,6 +4,10 @@
 /// A permanent fault of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
+    /// With a trust table: the broker vouches for no user, or for one that is not in the table. Before anything is read.
+    Unauthenticated,
+    /// With a trust table: the user may not publish this type.
+    Unauthorized,
     /// The body is over the limit.
     TooLarge,
     /// Content type or encoding, or the event's headers.
@@ -42,6 +46,8 @@ impl Reason {
     /// As stored, published and counted.
     pub fn word(self) -> &'static str {
         match self {
+            Reason::Unauthenticated => "unauthenticated",
+            Reason::Unauthorized => "unauthorized",
             Reason::TooLarge => "too_large",
             Reason::BadProperties => "bad_properties",
             Reason::BadEncoding => "bad_encoding",

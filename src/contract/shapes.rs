@@ -1,6 +1,8 @@
 //! What the API and `-o json` show: the same objects for both. Optional fields are null, never absent.
 //! It reads nothing from anywhere: it is given the aggregate and the stored history.
 
+pub mod desk;
+
 use chrono::{DateTime, NaiveDate};
 use serde::Serialize;
 use serde_json::value::RawValue;

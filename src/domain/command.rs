@@ -83,9 +83,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Verdict::Approve, Verdict::Deny];
+    /// The words of the contract that are not built yet.
+    pub const NOT_BUILT: [&'static str; 4] = ["acknowledge", "request_info", "reassign", "revoke"];
+
     /// Reads it in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        [Verdict::Approve, Verdict::Deny].into_iter().find(|verdict| verdict.word().eq_ignore_ascii_case(text))
+        Self::ALL.into_iter().find(|verdict| verdict.word().eq_ignore_ascii_case(text))
     }
 
     /// The word of the contract.

@@ -2,6 +2,7 @@
 //! [`crate::contract::outbound`]'s business.
 
 use chrono::NaiveDate;
+use serde::Serialize;
 
 use super::actor::Actor;
 use super::exception::{Cause, Enforcement, Status};
@@ -70,7 +71,9 @@ pub enum Emission {
 }
 
 /// Why a reviewer is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum ReviewerNotice {
     /// A request is theirs to review.
     Assigned,
@@ -81,7 +84,9 @@ pub enum ReviewerNotice {
 }
 
 /// Why the requester is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum RequesterNotice {
     /// It came in.
     Received,

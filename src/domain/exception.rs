@@ -14,6 +14,7 @@ use super::rules::{Assignment, Level};
 
 /// The decision. `Requested` and `UnderReview` are *open*; the others are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Submitted, waiting for review.
@@ -30,6 +31,7 @@ pub enum Status {
 
 /// What became of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Enforcement {
     /// Not approved.
@@ -38,12 +40,13 @@ pub enum Enforcement {
     Pending,
     /// The ticket runs on the approved date.
     InForce,
-    /// Over, for a reason ([`EndedReason`]).
+    /// Over; `ended_reason` says why.
     Ended,
 }
 
 /// Why an enforcement ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndedReason {
     /// The approved date has passed.
@@ -60,6 +63,7 @@ pub enum EndedReason {
 
 /// Why a status changed: a closed list, as far as it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A request came in.

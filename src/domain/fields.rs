@@ -1,5 +1,5 @@
-//! The fields of a submission's `data` that have a meaning (the integration guide, "Publishing"): what the decoder checks and
-//! rules may name. Everything else is kept and ignored, and what stands under `custom` is the sender's own.
+//! The fields of inbound `data` that have a meaning (the integration guide, "Publishing"): what the decoder checks, the schemas
+//! say and rules may name. Everything else is kept and ignored, and what stands under `custom` is the sender's own.
 
 /// What a field must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +12,18 @@ pub enum Kind {
     Severity,
     /// A word of the settings, in any case.
     Word,
+    /// A [`crate::domain::command::Verdict`], in any case.
+    Verdict,
     /// Text.
     Text,
+    /// Text that may be longer; only directly in `data`.
+    LongText,
     /// `YYYY-MM-DD`.
     Date,
+    /// RFC 3339 with offset.
+    Time,
+    /// A whole number from 0.
+    Count,
     /// true or false.
     Bool,
     /// A decimal number, as a string or a JSON number.
@@ -52,7 +60,7 @@ const fn optional(path: &'static str, kind: Kind) -> Field {
     Field { path, kind, required: false }
 }
 
-/// All of them, outer ones first.
+/// Those of a submission, outer ones first.
 pub const SUBMISSION: [Field; 36] = [
     required("exception_id", Kind::Id),
     required("ticket", Kind::Object),
@@ -83,13 +91,27 @@ pub const SUBMISSION: [Field; 36] = [
     optional("requester.team", Kind::Text),
     optional("requester.manager", Kind::User),
     required("reason", Kind::Word),
-    optional("justification", Kind::Text),
+    optional("justification", Kind::LongText),
     optional("compensating_controls", Kind::TextList),
     required("requested_due_date", Kind::Date),
     optional("attachments", Kind::ObjectList),
     optional("previous_exception_id", Kind::Id),
     optional("batch_id", Kind::Text),
     optional("custom", Kind::Custom),
+];
+
+/// Those of a decision, outer ones first.
+pub const DECISION: [Field; 10] = [
+    required("decision_id", Kind::Id),
+    required("exception_id", Kind::Id),
+    required("decision", Kind::Verdict),
+    required("reviewer", Kind::Object),
+    required("reviewer.id", Kind::User),
+    optional("approved_due_date", Kind::Date),
+    optional("comment", Kind::Text),
+    optional("reassign_to", Kind::User),
+    optional("expected_revision", Kind::Count),
+    optional("decided_at", Kind::Time),
 ];
 
 /// What the worker computes for a submission, and rules may name beside its fields. All are whole numbers.

@@ -77,6 +77,7 @@ fn parse_identifier(text: &str) -> Result<(), IdError> {
 
 /// A person, trimmed and lower-cased: two spellings that this makes equal are the same person.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct UserId(String);
 

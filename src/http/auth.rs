@@ -32,6 +32,11 @@ pub(super) async fn guard(State(state): State<super::State>, request: Request, n
         let detail = "without http.token the API answers only when it is called localhost, 127.0.0.1 or [::1]";
         return problem(StatusCode::FORBIDDEN, detail, request.uri());
     }
+    if !request.method().is_safe() && !is_sent_from_here(request.headers()) {
+        // A page of another site can have a browser on this machine send a POST here without asking. A token it could not know.
+        let detail = "without http.token the API takes no changes from pages of another origin";
+        return problem(StatusCode::FORBIDDEN, detail, request.uri());
+    }
     next.run(request).await
 }
 
@@ -39,6 +44,14 @@ fn shows(headers: &HeaderMap, token: &Secret) -> bool {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return false };
     let Some((scheme, shown)) = value.as_bytes().split_at_checked(b"Bearer ".len()) else { return false };
     scheme.eq_ignore_ascii_case(b"Bearer ") && token.matches(shown)
+}
+
+/// Whether no page of another origin is behind a request: browsers name the origin of every one that can change something, and
+/// other programs name none.
+fn is_sent_from_here(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    headers.get_all(header::ORIGIN).iter().all(|origin| origin.as_bytes().strip_prefix(b"http://") == Some(host))
+        && headers.get_all("sec-fetch-site").iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 /// Whether every name the request gives this server is a name of this machine; one it has to give.

@@ -36,19 +36,24 @@ impl Views for Stored {
     }
 }
 
-fn state(token: Option<&str>) -> State {
-    State { health: Health::default(), views: Arc::new(Stored), token: token.map(Secret::new) }
+pub(crate) fn state(token: Option<&str>) -> State {
+    let desk = Arc::new(desk::tests::FakeDesk::default());
+    State { health: Health::default(), views: Arc::new(Stored), desk, token: token.map(Secret::new) }
 }
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     content_type: String,
     challenge: Option<String>,
-    body: serde_json::Value,
+    pub(crate) body: serde_json::Value,
 }
 
-async fn ask(state: &State, peer: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = Request::builder().uri(path);
+pub(crate) async fn ask(state: &State, peer: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    send(state, "GET", peer, path, headers).await
+}
+
+pub(crate) async fn send(state: &State, method: &str, peer: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -62,9 +67,9 @@ async fn ask(state: &State, peer: &str, path: &str, headers: &[(&str, &str)]) ->
     Answer { status, content_type, challenge, body }
 }
 
-const HERE: &str = "127.0.0.1:5000";
-const AWAY: &str = "192.0.2.7:5000";
-const LOCAL: (&str, &str) = ("host", "localhost:8080");
+pub(crate) const HERE: &str = "127.0.0.1:5000";
+pub(crate) const AWAY: &str = "192.0.2.7:5000";
+pub(crate) const LOCAL: (&str, &str) = ("host", "localhost:8080");
 
 #[tokio::test]
 async fn probes_are_open_and_say_what_is_missing() {

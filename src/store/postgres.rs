@@ -1,10 +1,16 @@
 //! The Postgres store: [`PostgresStore`] runs turns on one held session. A turn is `read`, the caller's plan, `write`;
 //! whatever goes wrong in between, or leaves in between, takes the session along, because nobody knows what a session would
-//! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`].
+//! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`], the
+//! operator's: [`desk`].
 
 mod connection;
+pub mod desk;
 mod exceptions;
+pub mod grants;
+mod lent;
+mod marked;
 pub mod migrate;
+mod notes;
 mod read;
 mod rings;
 pub mod views;
@@ -38,20 +44,44 @@ const OUTBOX_COUNT: &str = "SELECT count(*) FROM outbox";
 
 /// Every statement that turns prepare: for a test that asks a server for its plans.
 pub fn statements() -> impl Iterator<Item = &'static str> {
-    [exceptions::STATEMENTS, read::STATEMENTS, rings::STATEMENTS, write::STATEMENTS, &[OUTBOX_BOUND, OUTBOX_COUNT]]
-        .into_iter()
-        .flatten()
-        .copied()
+    let outbox: &[&str] = &[OUTBOX_BOUND, OUTBOX_COUNT];
+    let rooms = [exceptions::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS, read::STATEMENTS, rings::STATEMENTS];
+    rooms.into_iter().chain([write::STATEMENTS, outbox]).flatten().copied()
 }
 
-/// The URL cannot be used. It is not repeated: it may hold a password.
+/// The URL cannot be used. Nothing of it is repeated, in the driver's words neither: any part of it may be a password.
 #[derive(Debug, thiserror::Error)]
 #[error("the database URL cannot be used: {0}; expected postgres://user@host/database")]
-pub struct BadUrl(#[source] sqlx::Error);
+pub struct BadUrl(&'static str);
+
+impl BadUrl {
+    /// The driver repeats a parameter's value, and the value may be one that was meant for another.
+    fn of(error: &sqlx::Error) -> Self {
+        let text = error.to_string();
+        Self(match () {
+            () if text.contains("ssl_mode") => {
+                "its sslmode is none of disable, prefer, require, verify-ca, verify-full"
+            }
+            () if text.contains("port") || text.contains("digit") => "its port is no number",
+            () => "it is no URL with a host that can be read",
+        })
+    }
+}
 
 /// The options of the session that runs turns: for a test that asks a server for its plans.
 pub fn turn_options(url: &str) -> Result<PgConnectOptions, BadUrl> {
-    connection::turn_options(url).map_err(BadUrl)
+    connection::turn_options(url).map_err(|error| BadUrl::of(&error))
+}
+
+/// What is said at the start of the worker where the password and all that is stored leave this machine unencrypted.
+pub fn clear_text_warning(url: &str) -> Result<Option<String>, BadUrl> {
+    let host = connection::clear_text_host(url).map_err(|error| BadUrl::of(&error))?;
+    Ok(host.map(|host| {
+        format!(
+            "the database's sslmode lets password and data travel to {host} in clear text: write sslmode=verify-full in \
+             DATABASE_URL, with sslrootcert for an authority of your own"
+        )
+    }))
 }
 
 /// Runs turns in a Postgres database, one at a time in the whole of it.
@@ -121,6 +151,7 @@ async fn transact(
     outbox_max: u64,
 ) -> Result<Committed, Fault> {
     let Loaded { snapshot, mut keys, epoch, expired } = read::load(connection, wanted).await?;
+    let marked = marked::next(connection, wanted.marked_max).await?;
     let mut outgoing = snapshot.claimed.clone();
     let claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
 
@@ -143,7 +174,7 @@ async fn transact(
     }
     raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
     let outbox_full = memory.outbox_full;
-    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full })
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked })
 }
 
 async fn outbox_is_full(connection: &mut PgConnection, outbox_max: u64) -> Result<bool, Fault> {
@@ -161,6 +192,8 @@ enum Fault {
     Database(#[from] sqlx::Error),
     #[error("no answer to COMMIT that says what became of it: {0}")]
     Commit(#[source] sqlx::Error),
+    #[error("{0}; {1}")]
+    NoSession(#[source] sqlx::Error, &'static str),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
     /// A damaged row. Whatever names it is set aside with its bytes, to be retried once the row is mended; nothing else waits
@@ -195,7 +228,7 @@ impl Fault {
             Fault::Database(error) => ["22", "23", "54"].contains(&class(error).as_str()),
             Fault::Commit(error) => class(error) == "23",
             Fault::Contradiction(_) | Fault::Unreadable { .. } => true,
-            Fault::Late(..) | Fault::Newer { .. } => false,
+            Fault::Late(..) | Fault::NoSession(..) | Fault::Newer { .. } => false,
         }
     }
 }

@@ -4,41 +4,81 @@
 use tracing::{info, warn};
 
 use crate::broker::{Delivery, Properties};
-use crate::contract::inbound::{self, Inbound, Message};
+use crate::contract::digest;
+use crate::contract::inbound::{self, Inbound, Message, UNREADABLE};
+use crate::contract::json::Fault;
+use crate::contract::trust::Trust;
 use crate::domain::command::Command;
-use crate::store::{Outcome, Wanted};
+use crate::domain::ids::Digest;
+use crate::store::{FailureId, MessageKey, Outcome, Wanted};
 
-/// A delivery and what it says.
+/// A message and what it says.
 #[derive(Debug)]
 pub struct Input {
     /// As it came.
-    pub delivery: Delivery,
+    pub properties: Properties,
+    /// As it came.
+    pub body: Vec<u8>,
     /// As it was read.
     pub inbound: Inbound,
+    /// The failure that is tried again with it, if it is one.
+    pub failure: Option<FailureId>,
+    /// What it is noted under, if it is a suspect: the note goes with the turn that settles it.
+    pub note: Option<MessageKey>,
 }
 
 impl Input {
+    /// Reads a message, and turns away what its sender is not trusted with; `failure` is the one that is tried again with it.
+    pub fn read(properties: Properties, body: Vec<u8>, failure: Option<FailureId>, trust: Option<&Trust>) -> Self {
+        let message = message(&properties, &body);
+        let mut inbound = inbound::decode(&message);
+        if let Some(trust) = trust {
+            inbound = trust.judge(inbound, properties.user_id.as_deref(), &message);
+        }
+        Self { properties, body, inbound, failure, note: None }
+    }
+
     /// Reads a delivery.
-    pub fn read(delivery: Delivery) -> Self {
-        let inbound = decode(&delivery.properties, &delivery.body);
-        Self { delivery, inbound }
+    pub fn of(delivery: Delivery, trust: Option<&Trust>) -> Self {
+        Self::read(delivery.properties, delivery.body, None, trust)
+    }
+
+    /// A message that nobody dares to read.
+    pub fn unread(properties: Properties, body: Vec<u8>, failure: Option<FailureId>, fault: Fault) -> Self {
+        let id = digest::of_unreadable(&body, properties.content_type.as_deref().unwrap_or_default());
+        let inbound = Inbound {
+            key: digest::event_key(UNREADABLE, &id),
+            digest: Digest::of_sha256(&digest::of_text("", &body)),
+            source: UNREADABLE.to_owned(),
+            id,
+            event_type: None,
+            traceparent: None,
+            exception_id: None,
+            content: Err(fault),
+        };
+        Self { properties, body, inbound, failure, note: None }
     }
 }
 
-/// Reads a body with its properties.
+/// Reads a body with its properties, whoever sent it: of what was parked that was asked when it came.
 pub fn decode(properties: &Properties, body: &[u8]) -> Inbound {
-    inbound::decode(&Message {
+    inbound::decode(&message(properties, body))
+}
+
+fn message<'a>(properties: &'a Properties, body: &'a [u8]) -> Message<'a> {
+    Message {
         content_type: properties.content_type.as_deref(),
         content_encoding: properties.content_encoding.as_deref(),
         headers: &properties.headers,
         body,
-    })
+    }
 }
 
 /// What the inputs name: all that a turn has to read.
 pub fn wanted(inputs: &[Input]) -> Wanted {
     let mut wanted = Wanted::default();
-    for Input { inbound, .. } in inputs {
+    for Input { inbound, failure, .. } in inputs {
+        wanted.failures.extend(failure);
         wanted.events.entry(inbound.key).or_default().insert(inbound.digest);
         let Ok(content) = &inbound.content else { continue };
         let exception_id = content.command.exception_id();

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::input::{Input, decode};
+use super::input::Input;
 use crate::broker::Properties;
 use crate::contract::inbound::{Content, Inbound};
+use crate::contract::json::Fault;
 use crate::contract::outbound::{Origin, Rejection, Voice};
 use crate::contract::reason::Reason;
 use crate::domain::actor::Actor;
@@ -21,11 +22,13 @@ use crate::domain::refusal::Refusal;
 use crate::domain::rules::{People, RuleSet};
 use crate::domain::ticket::Ticket;
 use crate::store::{
-    Changes, EventKey, Failure, InboxRow, NewParked, OutboxId, Outcome, ParkedRow, RuleSetRow, Seen, Snapshot,
+    Changes, EventKey, FailureId, InboxRow, Mark, OutboxId, Outcome, ParkedRow, Retried, RuleSetRow, Seen, Snapshot,
+    Waiting,
 };
 
-/// Most events that wait for one submission: all of them are applied in its turn, which has a deadline.
-const PARKED_FOR_ONE_MAX: u64 = 1_000;
+mod failing;
+pub mod suspects;
+mod waiting;
 
 /// What a turn knows beside its inputs and the state.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,9 @@ pub struct Terms<'a> {
     pub parking_max: u64,
     /// Whether the rule set has yet to be stored.
     pub store_rule_set: bool,
+    /// What goes wrong when the events that wait for a submission are applied with it: then they fail for this, and the
+    /// submission does not.
+    pub parked_blamed: Option<&'a Fault>,
 }
 
 /// Fates that no committed turn has written yet.
@@ -57,8 +63,9 @@ pub struct Settled {
 pub fn plan(inputs: &[Input], settled: &Settled, terms: &Terms<'_>, snapshot: Snapshot) -> Changes {
     let mut planner = Planner::new(*terms, snapshot);
     for input in inputs {
-        let outcome = planner.take(&input.inbound, &input.delivery.properties, &input.delivery.body);
+        let outcome = planner.take(input);
         planner.changes.outcomes.push(outcome);
+        planner.changes.noted.extend(input.note);
     }
     planner.expire();
     let mut changes = planner.finish();
@@ -81,9 +88,10 @@ struct Planner<'a> {
     /// In the order of arrival; taken out when they are applied.
     parked: BTreeMap<i64, ParkedRow>,
     parked_count: u64,
-    parked_for: BTreeMap<ExceptionId, u64>,
     /// Absences and load. Nothing stores them yet: everybody is there, and nobody has work.
     people: People,
+    parked_for: BTreeMap<ExceptionId, Waiting>,
+    marked: BTreeMap<FailureId, Mark>,
     changes: Changes,
 }
 
@@ -94,6 +102,14 @@ struct Current<'a> {
     content: &'a Content,
 }
 
+/// An input as it came, and the failure it is, if it is tried again.
+#[derive(Clone, Copy)]
+struct Raw<'a> {
+    properties: &'a Properties,
+    body: &'a [u8],
+    failure: Option<FailureId>,
+}
+
 impl<'a> Planner<'a> {
     fn new(terms: Terms<'a>, snapshot: Snapshot) -> Self {
         let mut live: BTreeMap<TicketId, BTreeSet<ExceptionId>> = BTreeMap::new();
@@ -102,9 +118,11 @@ impl<'a> Planner<'a> {
         }
         // Of exceptions that are being submitted all rows are here, and nobody has counted them: the submission may be refused,
         // and then what comes after it parks too.
-        let mut parked_for: BTreeMap<ExceptionId, u64> = BTreeMap::new();
+        let mut parked_for: BTreeMap<ExceptionId, Waiting> = BTreeMap::new();
         for row in &snapshot.parked {
-            *parked_for.entry(row.event.exception_id.clone()).or_default() += 1;
+            let waiting = parked_for.entry(row.event.exception_id.clone()).or_default();
+            waiting.events += 1;
+            waiting.bytes += row.event.body.len() as u64;
         }
         parked_for.extend(snapshot.parked_for);
         Self {
@@ -120,30 +138,73 @@ impl<'a> Planner<'a> {
             parked_count: snapshot.parked_count,
             parked_for,
             people: People::default(),
+            marked: snapshot.marked,
             changes: Changes::default(),
         }
     }
 
-    /// One delivery: a repeat, a conflict, a fault, or a command.
-    fn take(&mut self, inbound: &Inbound, properties: &Properties, body: &[u8]) -> Outcome {
-        if let Some(seen) = self.seen.get_mut(&inbound.key) {
-            if seen.digest == inbound.digest || !seen.conflicts.insert(inbound.digest) {
-                return Outcome::Repeated;
-            }
-            let message =
-                "an event of this source and id came before with other content; a corrected event needs a new id";
-            return self.fail(inbound, Reason::IdConflict, message, properties, body);
+    /// One input. A failure that is no longer marked was taken by another instance.
+    fn take(&mut self, input: &Input) -> Outcome {
+        let Input { inbound, properties, body, failure, .. } = input;
+        let raw = Raw { properties, body, failure: *failure };
+        let Some(id) = *failure else { return self.enter(inbound, raw) };
+        if !self.marked.contains_key(&id) {
+            return Outcome::Repeated;
         }
-        self.seen.insert(inbound.key, Seen { digest: inbound.digest, conflicts: BTreeSet::new() });
+        let outcome = self.enter(inbound, raw);
+        if !matches!(outcome, Outcome::Failed(_)) {
+            self.changes.retried.push(Retried { id, again: None });
+        }
+        outcome
+    }
+
+    /// The door: a repeat, a conflict, a fault, or a command. What failed had no effect: an operator may let it in again, also
+    /// with other bytes.
+    fn enter(&mut self, inbound: &Inbound, raw: Raw<'_>) -> Outcome {
+        let is_new = match self.seen.get_mut(&inbound.key) {
+            None => true,
+            Some(seen) if seen.failed && raw.failure.is_some() => false,
+            Some(seen) if seen.digest == inbound.digest => return Outcome::Repeated,
+            Some(seen) => {
+                if !seen.conflicts.insert(inbound.digest) && raw.failure.is_none() {
+                    return Outcome::Repeated;
+                }
+                let message =
+                    "an event of this source and id came before with other content; a corrected event needs a new id";
+                return self.fail(inbound, Reason::IdConflict, message, raw);
+            }
+        };
         let outcome = match &inbound.content {
-            Err(fault) => self.fail(inbound, fault.reason, &fault.message, properties, body),
+            Err(fault) => self.fail(inbound, fault.reason, &fault.message, raw),
             Ok(content) => match self.act(Current { inbound, content }) {
-                Outcome::Parked => self.park(inbound, content.command.exception_id(), properties, body),
+                Outcome::Parked => self.park(inbound, content.command.exception_id(), raw),
                 outcome => outcome,
             },
         };
-        self.changes.inbox.push(InboxRow { key: inbound.key, digest: inbound.digest, outcome });
+        let failed = matches!(outcome, Outcome::Failed(_));
+        if is_new && failed && raw.failure.is_some() {
+            // An edit whose event is another than the one that failed: that has not come yet.
+        } else if is_new {
+            self.seen.insert(inbound.key, Seen { digest: inbound.digest, failed, conflicts: BTreeSet::new() });
+            self.changes.inbox.push(InboxRow { key: inbound.key, digest: inbound.digest, outcome });
+        } else {
+            self.ended(inbound.key, outcome);
+        }
         outcome
+    }
+
+    /// Another outcome of an event that is in the inbox already, or was put there by this turn.
+    fn ended(&mut self, key: EventKey, outcome: Outcome) {
+        if let Some(seen) = self.seen.get_mut(&key) {
+            seen.failed = matches!(outcome, Outcome::Failed(_));
+        }
+        if let Some(row) = self.changes.inbox.iter_mut().find(|row| row.key == key) {
+            row.outcome = outcome;
+        } else if let Some(row) = self.changes.ended.iter_mut().find(|row| row.0 == key) {
+            row.1 = outcome;
+        } else {
+            self.changes.ended.push((key, outcome));
+        }
     }
 
     fn act(&mut self, event: Current<'_>) -> Outcome {
@@ -287,101 +348,6 @@ impl<'a> Planner<'a> {
             self.record(exception, happening);
         }
         Outcome::Refused(refusal.code())
-    }
-
-    fn fail(
-        &mut self,
-        inbound: &Inbound,
-        reason: Reason,
-        message: &str,
-        properties: &Properties,
-        body: &[u8],
-    ) -> Outcome {
-        let code = reason.word();
-        let id = uuid::Uuid::new_v5(
-            &uuid::Uuid::NAMESPACE_URL,
-            format!("urn:reprieve:{}/{}", inbound.key, inbound.digest).as_bytes(),
-        );
-        let place = message.split_once(": ").map_or("", |(place, _)| place);
-        let answer = self.terms.voice.reject(inbound, Rejection::Failed(id), code, message, None);
-        self.changes.outbox.push(answer);
-        self.changes.failures.push(Failure {
-            id,
-            event_key: inbound.key,
-            digest: inbound.digest,
-            reason: code,
-            message: message.to_owned(),
-            fingerprint: format!("{code}/{}/{place}", inbound.event_type.as_deref().unwrap_or("-")),
-            source: inbound.source.clone(),
-            event_id: inbound.id.clone(),
-            event_type: inbound.event_type.clone(),
-            exception_id: inbound.exception_id.clone(),
-            received_at: self.database_time,
-            properties: properties.clone(),
-            body: body.to_vec(),
-        });
-        Outcome::Failed(code)
-    }
-
-    fn park(&mut self, inbound: &Inbound, exception_id: &ExceptionId, properties: &Properties, body: &[u8]) -> Outcome {
-        let waiting = self.parked_for.entry(exception_id.clone()).or_default();
-        if self.parked_count >= self.terms.parking_max || *waiting >= PARKED_FOR_ONE_MAX {
-            let message = "its exception is not there, and as many events as may wait for it, or at all, wait already";
-            return self.fail(inbound, Reason::Orphaned, message, properties, body);
-        }
-        *waiting += 1;
-        self.parked_count += 1;
-        self.changes.park.push(NewParked {
-            exception_id: exception_id.clone(),
-            event_key: inbound.key,
-            parked_at: self.database_time,
-            expires_at: self.database_time + self.terms.parking_ttl,
-            properties: properties.clone(),
-            body: body.to_vec(),
-        });
-        Outcome::Parked
-    }
-
-    /// The submission is there: what came too early is applied now, in the order of arrival.
-    fn release_parked(&mut self, exception_id: &ExceptionId) {
-        let stored: Vec<_> = self.parked.extract_if(.., |_, row| row.event.exception_id == *exception_id).collect();
-        for (id, row) in stored {
-            self.changes.unpark.push(id);
-            let outcome = self.unpark(&row.event);
-            self.changes.ended.push((row.event.event_key, outcome));
-        }
-        let (early, later) =
-            std::mem::take(&mut self.changes.park).into_iter().partition(|p| p.exception_id == *exception_id);
-        self.changes.park = later;
-        let early: Vec<NewParked> = early;
-        for event in early {
-            let outcome = self.unpark(&event);
-            if let Some(row) = self.changes.inbox.iter_mut().find(|row| row.key == event.event_key) {
-                row.outcome = outcome;
-            }
-        }
-    }
-
-    fn unpark(&mut self, event: &NewParked) -> Outcome {
-        self.parked_count = self.parked_count.saturating_sub(1);
-        let inbound = decode(&event.properties, &event.body);
-        match &inbound.content {
-            Ok(content) => self.act(Current { inbound: &inbound, content }),
-            Err(fault) => self.fail(&inbound, fault.reason, &fault.message, &event.properties, &event.body),
-        }
-    }
-
-    /// What has waited too long becomes a failure.
-    fn expire(&mut self) {
-        let database_time = self.database_time;
-        let expired: Vec<_> = self.parked.extract_if(.., |_, row| row.event.expires_at <= database_time).collect();
-        for (id, ParkedRow { event, .. }) in expired {
-            let inbound = decode(&event.properties, &event.body);
-            let message = "its submission did not come within parking.ttl";
-            let outcome = self.fail(&inbound, Reason::Orphaned, message, &event.properties, &event.body);
-            self.changes.unpark.push(id);
-            self.changes.ended.push((event.event_key, outcome));
-        }
     }
 
     fn finish(mut self) -> Changes {

@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
+use tracing::{error, info};
+use uuid::Uuid;
 
+use self::poison::{Cut, Poison, Trouble, halve, in_two, is_one_submission};
 use super::input::{self, Input, wanted};
 use super::outage::Outage;
 use super::plan::{Settled, Terms, plan};
@@ -19,9 +21,13 @@ use crate::broker::{Batch, Source, Tag};
 use crate::contract::json::Fault;
 use crate::contract::outbound::Voice;
 use crate::contract::reason::Reason;
+use crate::contract::trust::Trust;
 use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::rules::RuleSet;
-use crate::store::{Committed, Outcome, Store, StoreError, Wanted};
+use crate::store::{Committed, Marked, Outcome, Store, StoreError, Wanted};
+
+mod poison;
+mod suspects;
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,6 +35,8 @@ const TICK: Duration = Duration::from_secs(1);
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// Most parked events that expire in one turn; a full hundred asks for the next turn at once.
 const EXPIRED_MAX: usize = 100;
+/// Most failures that are tried again together.
+const MARKED_MAX: usize = 100;
 /// Most rows of the outbox claimed in one turn.
 const CLAIMS_MAX: usize = 500;
 
@@ -58,6 +66,10 @@ pub struct Settings {
     pub clock: Clock,
     /// The rules in force.
     pub rules: Arc<RuleSet>,
+    /// Names this process in the notes about suspects.
+    pub run: Uuid,
+    /// The setting `trust`; without it anybody may publish anything.
+    pub trust: Option<Trust>,
 }
 
 /// The channels to and from the publishing loop, and the word to stop.
@@ -90,6 +102,7 @@ pub async fn run(source: Box<dyn Source>, store: Box<dyn Store>, links: Links, s
         outbox_full: false,
         rule_set_stored: false,
         stopping: false,
+        marked: Vec::new(),
     };
     turns.run(stop).await;
 }
@@ -110,11 +123,14 @@ struct Turns {
     rule_set_stored: bool,
     /// Whether the source was told to stop: the word may come in the middle of a turn.
     stopping: bool,
+    /// Failures that an operator has marked, to be tried again next.
+    marked: Vec<Marked>,
 }
 
 /// Why a turn is due.
 enum Work {
     Deliveries(Batch),
+    Marked(Vec<Marked>),
     Time,
     Drained,
 }
@@ -124,9 +140,10 @@ impl Turns {
         loop {
             match self.next_work(&mut stop).await {
                 Work::Deliveries(Batch { tag, deliveries }) => {
-                    let inputs = deliveries.into_iter().map(Input::read).collect();
+                    let inputs = self.read(deliveries).await;
                     self.turns(inputs, Some(tag)).await;
                 }
+                Work::Marked(marked) => self.try_again(marked).await,
                 Work::Time => self.turns(Vec::new(), None).await,
                 Work::Drained => break,
             }
@@ -135,6 +152,9 @@ impl Turns {
     }
 
     async fn next_work(&mut self, stop: &mut watch::Receiver<bool>) -> Work {
+        if !self.marked.is_empty() {
+            return Work::Marked(std::mem::take(&mut self.marked));
+        }
         loop {
             // The guard that `wait_for` gives must not live into the branch.
             let stop_now = async { drop(stop.wait_for(|stop| *stop).await) };
@@ -189,22 +209,26 @@ impl Turns {
         }
         let mut wanted = self.wanted(inputs);
         let ticked = wanted.expired_max > 0;
-        let mut suspected = None;
+        let (mut suspected, mut blamed) = (None, None);
         loop {
             let begun = Instant::now();
-            match self.attempt(inputs, &wanted).await {
-                Ok(committed) => {
+            match self.attempt(inputs, &wanted, blamed.as_ref()).await {
+                Ok(mut committed) => {
                     if let Some(message) = suspected {
                         error!("parked events whose time is over cannot be set aside, and stay: {message}");
                     }
                     outage.over();
-                    self.committed(ticked, &committed);
+                    self.committed(ticked, &mut committed);
                     return Ok((committed, begun));
                 }
                 // What expires came uninvited: it is suspected before the inputs are, and cleared if they fail without it too.
                 Err(Trouble::Poison(poison)) if wanted.expired_max > 0 => {
                     wanted.expired_max = 0;
                     suspected = Some(poison.message);
+                }
+                // So is what waited for a submission.
+                Err(Trouble::Poison(poison)) if blamed.is_none() && is_one_submission(inputs) => {
+                    blamed = Some(poison.fault());
                 }
                 Err(Trouble::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => {
                     return Err(Cut::Poison(poison));
@@ -225,6 +249,7 @@ impl Turns {
         let mut wanted = wanted(inputs);
         if Instant::now() >= self.next_tick {
             wanted.expired_max = EXPIRED_MAX;
+            wanted.marked_max = if self.stopping { 0 } else { MARKED_MAX };
             let up = *self.sink_up.borrow();
             if !up {
                 self.claims_max = 1;
@@ -235,7 +260,12 @@ impl Turns {
         wanted
     }
 
-    async fn attempt(&mut self, inputs: &[Input], wanted: &Wanted) -> Result<Committed, Trouble> {
+    async fn attempt(
+        &mut self,
+        inputs: &[Input],
+        wanted: &Wanted,
+        parked_blamed: Option<&Fault>,
+    ) -> Result<Committed, Trouble> {
         let terms = Terms {
             rules: &self.settings.rules,
             voice: Voice {
@@ -247,6 +277,7 @@ impl Turns {
             parking_ttl: self.settings.parking_ttl,
             parking_max: self.settings.parking_max,
             store_rule_set: !self.rule_set_stored,
+            parked_blamed,
         };
         let (settled, mut writes_rule_set) = (&self.settled, false);
         let mut decide = |snapshot| {
@@ -272,7 +303,7 @@ impl Turns {
     }
 
     /// What follows from a committed turn, before anything else happens.
-    fn committed(&mut self, ticked: bool, committed: &Committed) {
+    fn committed(&mut self, ticked: bool, committed: &mut Committed) {
         self.settled = Settled::default();
         self.flush_at = None;
         if committed.outbox_full != self.outbox_full {
@@ -286,7 +317,8 @@ impl Turns {
             }
         }
         if ticked {
-            let at_once = committed.claims_full || committed.expired >= EXPIRED_MAX;
+            self.marked = std::mem::take(&mut committed.marked);
+            let at_once = committed.claims_full || committed.expired >= EXPIRED_MAX || self.marked.len() >= MARKED_MAX;
             self.next_tick = Instant::now() + if at_once { Duration::ZERO } else { TICK };
             if committed.claims_full {
                 self.claims_max = (self.claims_max * 2).min(CLAIMS_MAX);
@@ -332,54 +364,4 @@ impl Turns {
             self.turns(Vec::new(), None).await;
         }
     }
-}
-
-/// Why an attempt failed.
-enum Trouble {
-    Away(String),
-    Poison(Poison),
-}
-
-/// Why the inputs of a turn are taken apart.
-enum Cut {
-    /// Nothing may be wrong with them but their number.
-    TooLong,
-    Poison(Poison),
-}
-
-/// What is wrong with the content of a turn.
-#[derive(Debug)]
-struct Poison {
-    reason: Reason,
-    message: String,
-}
-
-impl Poison {
-    /// Whether the one input was already set aside as a failure, so that it is not its content that is refused.
-    fn is_known(&self, inputs: &[Input]) -> bool {
-        matches!(inputs, [one] if one.inbound.content.as_ref().is_err_and(|fault| fault.reason == self.reason))
-    }
-}
-
-/// Two halves, or the one event as a failure: in front, so that the order of arrival stays.
-fn halve(mut piece: Vec<Input>, poison: &Poison, pieces: &mut VecDeque<Vec<Input>>) {
-    if let [one] = piece.as_mut_slice() {
-        warn!(
-            event.source = one.inbound.source,
-            event.id = one.inbound.id,
-            "event {} is set aside: {}",
-            one.inbound.id,
-            poison.message
-        );
-        one.inbound.content = Err(Fault::new(poison.reason, poison.message.clone()));
-        pieces.push_front(piece);
-        return;
-    }
-    in_two(piece, pieces);
-}
-
-fn in_two(mut piece: Vec<Input>, pieces: &mut VecDeque<Vec<Input>>) {
-    let second = piece.split_off(piece.len() / 2);
-    pieces.push_front(second);
-    pieces.push_front(piece);
 }

@@ -46,6 +46,7 @@ pub(crate) async fn published(stage: &Stage) -> Vec<Value> {
         let properties = &message.delivery.properties;
         assert_eq!(properties.message_id().as_ref().map(ToString::to_string), event["id"].as_str().map(str::to_owned));
         assert_eq!(message.delivery.routing_key.as_str(), event["type"].as_str().unwrap());
+        crate::support::schemas::check(&event);
         events.push(event);
     }
     events

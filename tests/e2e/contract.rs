@@ -370,6 +370,27 @@ pub(crate) async fn exit_codes_are_as_written() {
     assert_eq!(code(&nowhere, &["topology", "print"]).await, Some(0), "printing needs no broker");
     assert_eq!(code(&nowhere, &["topology", "check"]).await, Some(3), "no AMQP_URL");
     assert_eq!(code(&setup, &["events", "publish", "no-such-file"]).await, Some(2));
+    let written = |name: &str, text: &str| {
+        let file = stage.folder().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let good = envelope("1", "exception.submitted.v1", &submission("1", "low")).to_string();
+    let (good, empty) = (written("good.json", &good), written("empty.json", " \n"));
+    let (bad, other) = (written("bad.json", "{} {"), written("other.json", "[{\"a\":1}]"));
+    let folder = stage.folder().display().to_string();
+    assert_eq!(code(&nowhere, &["schema", "validate", &good]).await, Some(0), "checking needs no server");
+    assert_eq!(code(&nowhere, &["schema", "validate", &other]).await, Some(1), "no event");
+    assert_eq!(code(&nowhere, &["schema", "validate", &bad]).await, Some(2), "no JSON");
+    assert_eq!(code(&nowhere, &["schema", "show", "exception.nonsense.v1"]).await, Some(4));
+    assert_eq!(code(&nowhere, &["schema", "show", "event.rejected.v1"]).await, Some(0));
+    for unusable in [&empty, &folder, &other] {
+        assert_eq!(
+            code(&nowhere, &["events", "publish", unusable]).await,
+            Some(2),
+            "{unusable}: said before the broker is asked"
+        );
+    }
     assert_eq!(code(&setup, &["run"]).await, Some(6), "no schema");
     setup.cli_ok(&["migrate", "up"]).await;
     setup.cli_ok(&["migrate", "up"]).await;

@@ -9,16 +9,24 @@
     reason = "a case fails by panicking; the exception in clippy.toml only knows functions marked #[test]"
 )]
 
+mod bad_input;
 mod books;
+mod border;
+mod conservation;
 mod contract;
 mod crashes;
+mod desk;
 mod harness;
+mod ledger;
 mod readme;
+mod secrets;
 mod stops;
 mod store;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
 mod support;
+mod tls;
 mod traffic;
+mod trust;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -44,6 +52,15 @@ fn cases() -> Vec<Trial> {
         crashes::the_broker_is_killed_under_load,
         crashes::the_database_is_killed_under_load,
         crashes::a_decision_and_its_submission_at_the_same_instant,
+        border::a_failure_is_mended_and_let_in_again,
+        border::an_orphan_is_let_in_when_its_submission_is_there,
+        border::a_message_that_ends_the_process_is_set_aside,
+        border::what_the_broker_gave_up_on_comes_home,
+        bad_input::every_row_ends_as_the_table_says,
+        bad_input::the_document_is_the_table,
+        bad_input::the_schemas_agree_with_the_table,
+        bad_input::examples_fit_the_schemas,
+        conservation::three_thousand_events_balance_over_a_kill,
         contract::a_request_goes_through_two_levels,
         contract::nobody_to_review_goes_to_triage,
         contract::what_cannot_be_processed_is_stored_and_announced,
@@ -55,11 +72,18 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+        desk::failures_are_found_understood_and_marked,
+        desk::an_edit_is_a_failure_of_its_own,
+        desk::what_waits_is_shown,
+        desk::the_api_shows_and_marks_the_same,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
+        secrets::no_secret_is_ever_written,
+        tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
+        trust::users_can_do_what_is_theirs_and_nothing_else,
         stops::sigterm_under_load_drains_and_exits_0,
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,

@@ -54,7 +54,14 @@ fn tempfolder(name: &str) -> std::path::PathBuf {
 
 /// Every file and folder that the documents link to is there.
 pub(crate) async fn links_lead_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/integration.md", "docs/operations.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/integration.md",
+        "docs/operations.md",
+        "docs/bad-input.md",
+    ] {
         let path = Path::new(ROOT).join(document);
         let text = std::fs::read_to_string(&path).unwrap();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -1,8 +1,10 @@
 //! The Postgres store against a real server. Each test is a function that takes the URL of a fresh, empty database of its
 //! own; the harness starts the server and calls them. What every store must do alike belongs to the conformance suite.
 
+pub(crate) mod desk;
 pub(crate) mod faults;
 mod material;
+pub(crate) mod roles;
 pub(crate) mod rows;
 pub(crate) mod schema;
 
@@ -31,6 +33,14 @@ pub(crate) fn cases() -> Vec<Trial> {
         rows::parked_events_come_in_the_order_they_were_parked,
         rows::only_what_is_live_on_a_ticket_is_loaded_with_it,
         rows::a_full_outbox_says_so,
+        desk::every_statement_of_the_desk_is_good,
+        desk::a_list_of_the_desk_is_read_page_by_page,
+        desk::each_filter_of_the_desk_finds_its_failures,
+        desk::a_mark_of_the_desk_is_made_once,
+        desk::marks_of_many_go_step_by_step_from_the_oldest,
+        desk::a_mark_of_the_desk_waits_for_the_turn,
+        desk::an_edit_keeps_the_old_bytes,
+        desk::parked_events_and_the_outbox_are_shown,
         schema::every_statement_finds_its_rows_by_index_however_small_the_tables_were,
         schema::a_session_is_set_for_turns,
         schema::history_cannot_be_changed,
@@ -44,7 +54,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         faults::a_writer_that_stands_still_is_ended_and_the_next_goes_on,
         faults::two_stores_count_without_losing_one,
     ];
-    cases.extend(crate::cases![a_database_that_forgets_is_refused]);
+    cases.extend(crate::cases![a_database_that_forgets_is_refused, roles::the_worker_needs_no_more_than_it_is_granted]);
     cases
 }
 

@@ -3,9 +3,11 @@
 //! Nothing here uses the product's code: a mistake in it cannot hide behind the same mistake here.
 
 pub(crate) mod amqp;
+pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod schemas;
 pub(crate) mod servers;
 pub(crate) mod stage;
 pub(crate) mod watchdog;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use reprieve::broker::{Batch, Delivery, Fate, Outgoing, Sink, Source, Tag};
-use reprieve::store::{Changes, Committed, OutboxId, Outcome, Plan, Snapshot, Store, StoreError, Wanted};
+use reprieve::store::{Changes, Committed, Mark, OutboxId, Outcome, Plan, Snapshot, Store, StoreError, Wanted};
 
 /// What can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,21 @@ pub(crate) enum Bug {
     UnknownConfirmed,
     /// A second publish makes the event anew.
     OtherBytes,
+    /// Notes about suspects are not read.
+    NotesForgotten,
+    /// What became of a failure that was tried again is not written.
+    RetriedDropped,
+    /// A failure that failed again counts as resolved.
+    AgainIsResolved,
+    /// The inbox does not say what has had no effect.
+    FailedForgotten,
+    /// A failure counts as marked whatever another instance did with it.
+    MarkedForEver,
 }
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Bug; 18] = [
+    pub(crate) const ALL: [Bug; 23] = [
         Bug::SeenDropped,
         Bug::ConflictsForgotten,
         Bug::SiblingsForgotten,
@@ -71,6 +81,11 @@ impl Bug {
         Bug::UnroutableConfirmed,
         Bug::UnknownConfirmed,
         Bug::OtherBytes,
+        Bug::NotesForgotten,
+        Bug::RetriedDropped,
+        Bug::AgainIsResolved,
+        Bug::FailedForgotten,
+        Bug::MarkedForEver,
     ];
 
     /// The store with the bug in it.
@@ -133,6 +148,12 @@ impl Bug {
         match self {
             Bug::SeenDropped => snapshot.seen.clear(),
             Bug::ConflictsForgotten => snapshot.seen.values_mut().for_each(|seen| seen.conflicts.clear()),
+            Bug::NotesForgotten => snapshot.notes.clear(),
+            Bug::FailedForgotten => snapshot.seen.values_mut().for_each(|seen| seen.failed = false),
+            Bug::MarkedForEver => {
+                let mark = Mark { reason: "schema".to_owned(), announced: BTreeSet::new() };
+                snapshot.marked = wanted.failures.iter().map(|id| (*id, mark.clone())).collect();
+            }
             Bug::SiblingsForgotten => snapshot.exceptions.retain(|id, _| wanted.exceptions.contains(id)),
             Bug::ParkedForgotten => snapshot.parked.retain(|row| row.event.expires_at <= snapshot.database_time),
             Bug::ParkedReversed => {
@@ -152,6 +173,8 @@ impl Bug {
         match self {
             Bug::HistoryDropped => drop(changes.history.pop()),
             Bug::OutputDropped => drop(changes.outbox.pop()),
+            Bug::RetriedDropped => changes.retried.clear(),
+            Bug::AgainIsResolved => changes.retried.iter_mut().for_each(|retried| retried.again = None),
             Bug::FailureBytesLost => changes.failures.iter_mut().for_each(|failure| failure.body.clear()),
             _ => {}
         }

@@ -11,7 +11,8 @@ use reprieve::domain::history::{Entry, link};
 use reprieve::domain::ids::{Digest, ExceptionId, TicketId};
 use reprieve::domain::ticket::Ticket;
 use reprieve::store::{
-    Changes, Committed, EventKey, Failure, NewParked, OutboxId, Outcome, ParkedId, ParkedRow, Seen, Snapshot, Wanted,
+    Changes, Committed, EventKey, Failure, FailureId, Mark, Marked, MessageKey, NewParked, Note, OutboxId, Outcome,
+    ParkedId, ParkedRow, Retried, Seen, Snapshot, Waiting, Wanted,
 };
 
 /// How long a row stays with who wrote or claimed it.
@@ -37,6 +38,28 @@ pub(crate) enum Logged {
     Conflict(EventKey, Digest),
     /// The end of waiting.
     Orphaned(EventKey),
+    /// A failure, tried again.
+    Again(EventKey, Digest),
+    /// What made an event fail is mended.
+    Mended(EventKey),
+    /// The next time an event is processed it fails for this reason, because of what processing it did before.
+    Blamed(EventKey, &'static str),
+}
+
+/// A failure as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Desk {
+    pub(crate) state: State,
+    pub(crate) reason: &'static str,
+    pub(crate) announced: BTreeSet<String>,
+}
+
+/// Whether a failure is worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    Marked,
+    Resolved,
 }
 
 /// All tables.
@@ -49,6 +72,9 @@ pub(crate) struct Database {
     pub(crate) outbox: BTreeMap<OutboxId, OutboxRow>,
     pub(crate) parked: BTreeMap<ParkedId, NewParked>,
     pub(crate) failures: BTreeMap<(EventKey, Digest), Failure>,
+    /// By the failure's id.
+    pub(crate) desk: BTreeMap<FailureId, Desk>,
+    pub(crate) notes: BTreeMap<MessageKey, Note>,
     pub(crate) rule_sets: BTreeSet<String>,
     /// Rows the outbox may hold.
     pub(crate) outbox_max: usize,
@@ -72,7 +98,10 @@ impl Database {
             .collect();
         let missing = |id: &&ExceptionId| !self.exceptions.contains_key(*id) && !wanted.submitted.contains(*id);
         let missing: Vec<&ExceptionId> = wanted.exceptions.iter().filter(missing).collect();
-        let waiting = |id: &ExceptionId| self.parked.values().filter(|event| event.exception_id == *id).count() as u64;
+        let waiting = |id: &ExceptionId| {
+            let events = || self.parked.values().filter(|event| event.exception_id == *id);
+            Waiting { events: events().count() as u64, bytes: events().map(|event| event.body.len() as u64).sum() }
+        };
         Snapshot {
             database_time: now,
             seen: wanted.events.iter().filter_map(|(key, digests)| Some((*key, self.seen(*key, digests)?))).collect(),
@@ -82,7 +111,23 @@ impl Database {
             parked_count: if missing.is_empty() { 0 } else { self.parked.len() as u64 },
             parked_for: missing.iter().map(|id| ((*id).clone(), waiting(id))).collect(),
             claimed: self.claims(wanted.claims_max, now),
+            marked: wanted.failures.iter().filter_map(|id| Some((*id, self.mark(*id)?))).collect(),
+            notes: wanted.notes.iter().filter_map(|key| Some((*key, *self.notes.get(key)?))).collect(),
         }
+    }
+
+    fn mark(&self, id: FailureId) -> Option<Mark> {
+        let desk = self.desk.get(&id).filter(|desk| desk.state == State::Marked)?;
+        Some(Mark { reason: desk.reason.to_owned(), announced: desk.announced.clone() })
+    }
+
+    /// The next failures that are marked.
+    pub(crate) fn marked(&self, most: usize) -> Vec<Marked> {
+        let is_marked = |failure: &&Failure| self.desk[&failure.id].state == State::Marked;
+        let mut marked: Vec<_> = self.failures.values().filter(is_marked).collect();
+        marked.sort_by_key(|failure| (failure.received_at, failure.id));
+        let marked = marked.into_iter().take(most);
+        marked.map(|f| Marked { id: f.id, properties: f.properties.clone(), body: f.body.clone() }).collect()
     }
 
     fn wanted_tickets(&self, wanted: &Wanted) -> BTreeSet<TicketId> {
@@ -91,9 +136,10 @@ impl Database {
     }
 
     fn seen(&self, key: EventKey, digests: &BTreeSet<Digest>) -> Option<Seen> {
-        let (digest, _) = *self.inbox.get(&key)?;
+        let (digest, outcome) = *self.inbox.get(&key)?;
         let recorded = |other: &&Digest| **other != digest && self.failures.contains_key(&(key, **other));
-        Some(Seen { digest, conflicts: digests.iter().filter(recorded).copied().collect() })
+        let failed = matches!(outcome, Outcome::Failed(_));
+        Some(Seen { digest, failed, conflicts: digests.iter().filter(recorded).copied().collect() })
     }
 
     fn parked(&self, wanted: &Wanted, now: Timestamp) -> Vec<ParkedRow> {
@@ -154,7 +200,13 @@ impl Database {
             claims_full,
             expired: 0,
             outbox_full: self.outbox.len() >= self.outbox_max,
+            marked: Vec::new(),
         })
+    }
+
+    /// Whether nothing is left that a turn would take by itself, but what waits.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.outbox.is_empty() && self.desk.values().all(|desk| desk.state != State::Marked)
     }
 
     /// The id of the next row of the outbox.
@@ -170,23 +222,27 @@ impl Database {
             }
             self.log.push(Logged::First(row.key, row.digest));
         }
+        for retried in &changes.retried {
+            self.write_retried(retried)?;
+        }
         for (key, outcome) in &changes.ended {
-            match self.inbox.get_mut(key) {
-                Some(row) if row.1 == Outcome::Parked => row.1 = *outcome,
+            let before = match self.inbox.get_mut(key) {
+                Some(row) if matches!(row.1, Outcome::Parked | Outcome::Failed(_)) => {
+                    std::mem::replace(&mut row.1, *outcome)
+                }
                 other => return Err(format!("the event {key} ended as {outcome:?} but was {other:?}")),
-            }
-            if *outcome == Outcome::Failed("orphaned") {
+            };
+            if before == Outcome::Parked && *outcome == Outcome::Failed("orphaned") {
                 self.log.push(Logged::Orphaned(*key));
             }
         }
         for failure in &changes.failures {
-            if self.inbox.get(&failure.event_key).is_none_or(|row| row.0 != failure.digest) {
-                self.log.push(Logged::Conflict(failure.event_key, failure.digest));
-            }
-            if self.failures.insert((failure.event_key, failure.digest), failure.clone()).is_some() {
-                return Err(format!("the event {} failed twice with one content", failure.event_key));
-            }
+            self.write_failure(failure)?;
         }
+        for (key, note) in &changes.notes {
+            self.notes.insert(*key, *note);
+        }
+        self.notes.retain(|key, _| !changes.noted.contains(key));
         for id in &changes.unpark {
             if self.parked.remove(id).is_none() {
                 return Err(format!("row {id} of the parked events is gone already"));
@@ -196,6 +252,38 @@ impl Database {
             self.last_parked += 1;
             self.parked.insert(self.last_parked, event.clone());
         }
+        Ok(())
+    }
+
+    fn write_failure(&mut self, failure: &Failure) -> Result<(), String> {
+        if failure.reason == "id_conflict" {
+            self.log.push(Logged::Conflict(failure.event_key, failure.digest));
+        }
+        let fresh = Desk { state: State::Open, reason: failure.reason, announced: BTreeSet::new() };
+        let desk = self.desk.entry(failure.id).or_insert(fresh);
+        let known = self.failures.insert((failure.event_key, failure.digest), failure.clone()).is_some();
+        if known && desk.state != State::Resolved {
+            return Err(format!("the event {} failed twice with one content", failure.event_key));
+        }
+        (desk.state, desk.reason) = (State::Open, failure.reason);
+        desk.announced.insert(failure.reason.to_owned());
+        Ok(())
+    }
+
+    fn write_retried(&mut self, retried: &Retried) -> Result<(), String> {
+        let failure = self.failures.values().find(|failure| failure.id == retried.id);
+        let (Some(failure), Some(desk)) = (failure, self.desk.get_mut(&retried.id)) else {
+            return Err(format!("the failure {} was tried again but is not there", retried.id));
+        };
+        if desk.state != State::Marked {
+            return Err(format!("the failure {} was tried again but is {:?}", retried.id, desk.state));
+        }
+        desk.state = State::Resolved;
+        if let Some(again) = &retried.again {
+            (desk.state, desk.reason) = (State::Open, again.reason);
+            desk.announced.insert(again.reason.to_owned());
+        }
+        self.log.push(Logged::Again(failure.event_key, failure.digest));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use super::sink::SimSink;
 use super::source::SimSource;
 use super::store::SimStore;
 use super::traffic::RULES;
-use super::world::{Life, Shared, Step};
+use super::world::{Life, Shared, Step, run_of};
 
 /// What an instance that was told to stop has time for, like the default of the setting `shutdown.deadline`.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
@@ -76,7 +76,7 @@ impl Slot {
             _ => Arc::clone(&self.shared.write_lock),
         };
         let mut store: Box<dyn Store> =
-            Box::new(SimStore { shared: self.shared.clone(), life: life.clone(), write_lock });
+            Box::new(SimStore { shared: self.shared.clone(), life: life.clone(), write_lock, end: end.clone() });
         let mut sink: Box<dyn Sink> = Box::new(SimSink { shared: self.shared.clone(), life });
         if let Some(bug) = self.bug {
             source = bug.source(source, generation);
@@ -84,11 +84,11 @@ impl Slot {
             sink = bug.sink(sink);
         }
         self.shared.with(|world| world.note(&Step::Started { instance: number }));
-        let running = tokio::spawn(supervisor::run(source, store, sink, self.settings(), stopping));
+        let running = tokio::spawn(supervisor::run(source, store, sink, self.settings(number), stopping));
         Instance { number, running, end, stop }
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, number: u64) -> Settings {
         let (batch_max, off) = self.shared.with(|world| {
             let days = if world.hit(10) { world.rng.i64(-400..=400) } else { 0 };
             (world.rng.usize(1..=50), chrono::Duration::days(days))
@@ -103,17 +103,27 @@ impl Slot {
             wait_max: Duration::from_secs(30),
             clock: Arc::new(move || shared.with(|world| world.database_time()) + off),
             rules: Arc::clone(&RULE_SET),
+            run: run_of(number),
+            trust: None,
         }
     }
 
     /// Until it is dead or has ended. True when no other shall follow.
     async fn run_one(&self, mut instance: Instance, orders: &mut mpsc::UnboundedReceiver<Order>) -> bool {
         let (mut finishing, mut deadline) = (false, None);
+        let mut end = instance.end.subscribe();
         loop {
+            // The guard that `wait_for` gives must not live into the branch.
+            let killed = async { drop(end.wait_for(|ended| *ended).await) };
             tokio::select! {
                 biased;
                 ended = &mut instance.running => {
                     self.ended(&instance, ended.map_err(|error| error.to_string()).and_then(|r| r.map_err(|e| e.to_string())));
+                    return finishing;
+                }
+                // A message has ended it.
+                () = killed => {
+                    self.kill(&instance);
                     return finishing;
                 }
                 order = orders.recv() => match order {
@@ -148,6 +158,7 @@ impl Slot {
         self.shared.with(|world| {
             world.note(&Step::Crashed { instance: instance.number });
             world.counts.crashes += 1;
+            world.leave(instance.number);
             world.broker.close_of(instance.number);
         });
         self.shared.changed.notify_waiters();

@@ -79,7 +79,7 @@ fn seeds_end_with_balanced_books() {
     let published = sum(|report| report.counts.published);
     let slowest = reports.iter().map(|report| report.drained).max().unwrap_or(Duration::ZERO);
     println!(
-        "{} seeds in {:.1} s: {} events, {} turns, {} crashes, {} stops, {} releases, {published} outputs with {} extra copies, slowest drain {:.1} s",
+        "{} seeds in {:.1} s: {} events, {} turns, {} crashes, {} stops, {} releases, {} failures tried again, {} events blamed, {published} outputs with {} extra copies, slowest drain {:.1} s",
         reports.len(),
         began.elapsed().as_secs_f64(),
         sum(|report| report.events),
@@ -87,6 +87,8 @@ fn seeds_end_with_balanced_books() {
         sum(|report| report.counts.crashes),
         sum(|report| report.counts.stops),
         sum(|report| report.counts.releases),
+        sum(|report| report.counts.retried),
+        sum(|report| report.counts.blamed),
         sum(|report| report.counts.copies),
         slowest.as_secs_f64(),
     );

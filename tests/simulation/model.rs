@@ -65,8 +65,14 @@ pub(crate) struct Model<'a> {
     pub(crate) conflicts: BTreeSet<(EventKey, Digest)>,
     /// Which exceptions of a ticket were approved.
     pub(crate) approved: BTreeMap<String, u32>,
+    /// Failures that nobody has resolved, each with its reason.
+    pub(crate) open: BTreeMap<(EventKey, Digest), &'static str>,
     parked: Vec<&'a Sent>,
     poison: BTreeMap<EventKey, Poison>,
+    /// What was announced as failed, and why.
+    announced: BTreeSet<(EventKey, Digest, &'static str)>,
+    /// Events that fail the next time, because of what processing them did before.
+    blamed: BTreeMap<EventKey, &'static str>,
 }
 
 impl<'a> Model<'a> {
@@ -78,16 +84,13 @@ impl<'a> Model<'a> {
     ) -> Result<Self, String> {
         let mut model = Self { poison: poison.clone(), ..Self::default() };
         for logged in log {
+            let find = |key, digest| sent.get(&(key, digest)).copied().ok_or("an event that nobody sent");
             match *logged {
-                Logged::First(key, digest) => {
-                    let sent = sent.get(&(key, digest)).ok_or("an event that nobody sent is in the inbox")?;
-                    model.first(sent);
-                }
-                Logged::Conflict(key, digest) => {
-                    let sent = sent.get(&(key, digest)).ok_or("a failure that nobody sent")?;
-                    model.conflicts.insert((key, digest));
-                    model.reject(sent, "failed", "id_conflict");
-                }
+                Logged::First(key, digest) => model.first(find(key, digest)?),
+                Logged::Conflict(key, digest) => model.conflict(find(key, digest)?),
+                Logged::Again(key, digest) => model.again(find(key, digest)?),
+                Logged::Mended(key) => drop(model.poison.remove(&key)),
+                Logged::Blamed(key, reason) => drop(model.blamed.insert(key, reason)),
                 Logged::Orphaned(key) => {
                     let at = model.parked.iter().position(|sent| sent.key == key);
                     let sent = model.parked.remove(at.ok_or("an event ended as orphaned but was not waiting")?);
@@ -99,12 +102,26 @@ impl<'a> Model<'a> {
     }
 
     fn first(&mut self, sent: &'a Sent) {
-        let end = match (self.poison.get(&sent.key), &sent.meaning) {
-            (_, Meaning::Broken(reason)) => End::Failed(reason),
-            (Some(Poison::Refused), _) => End::Failed("attempts_exhausted"),
-            (Some(Poison::Crash), _) => End::Failed("crash_loop"),
-            (None, Meaning::Submit(submit)) => self.submit(sent, submit),
-            (None, Meaning::Decide(decide)) => self.decide(sent, decide),
+        let end = self.process(sent);
+        self.end(sent, end);
+        if end == End::Parked {
+            self.parked.push(sent);
+        }
+        self.release();
+    }
+
+    /// An operator lets a failure in again: only where its (source, id) has had no effect so far.
+    fn again(&mut self, sent: &'a Sent) {
+        let was = self.open.remove(&(sent.key, sent.digest));
+        if !matches!(self.ends.get(&sent.key), Some(End::Failed(_))) {
+            if self.conflicts.contains(&(sent.key, sent.digest)) {
+                self.conflict(sent);
+            }
+            return;
+        }
+        let end = match self.process(sent) {
+            End::Parked if was == Some("orphaned") => End::Failed("orphaned"),
+            end => end,
         };
         self.end(sent, end);
         if end == End::Parked {
@@ -113,15 +130,42 @@ impl<'a> Model<'a> {
         self.release();
     }
 
+    fn conflict(&mut self, sent: &Sent) {
+        self.conflicts.insert((sent.key, sent.digest));
+        self.fail(sent, "id_conflict");
+    }
+
+    fn process(&mut self, sent: &'a Sent) -> End {
+        if let Some(reason) = self.blamed.remove(&sent.key) {
+            return End::Failed(reason);
+        }
+        match (self.poison.get(&sent.key), &sent.meaning) {
+            (_, Meaning::Broken(reason)) => End::Failed(reason),
+            (Some(Poison::RefusedLate), Meaning::Decide(decide)) if !self.cases.contains_key(&decide.exception) => {
+                End::Parked
+            }
+            (Some(Poison::Crash | Poison::Kill), _) => End::Failed("crash_loop"),
+            (Some(_), _) => End::Failed("attempts_exhausted"),
+            (None, Meaning::Submit(submit)) => self.submit(sent, submit),
+            (None, Meaning::Decide(decide)) => self.decide(sent, decide),
+        }
+    }
+
     /// What waited for an exception that is there now.
     fn release(&mut self) {
         let is_there =
             |sent: &&Sent| matches!(&sent.meaning, Meaning::Decide(d) if self.cases.contains_key(&d.exception));
         let (early, waiting): (Vec<_>, Vec<_>) = self.parked.drain(..).partition(is_there);
         self.parked = waiting;
+        // One that the database refuses takes with it what waited beside it, but not the submission.
+        let refused = early.iter().any(|sent| self.poison.contains_key(&sent.key));
         for sent in early {
             if let Meaning::Decide(decide) = &sent.meaning {
-                let end = self.decide(sent, decide);
+                let end = match self.blamed.remove(&sent.key) {
+                    Some(reason) => End::Failed(reason),
+                    None if refused => End::Failed("attempts_exhausted"),
+                    None => self.decide(sent, decide),
+                };
                 self.end(sent, end);
             }
         }
@@ -131,8 +175,15 @@ impl<'a> Model<'a> {
         self.ends.insert(sent.key, end);
         match end {
             End::Refused(code) => self.reject(sent, "refused", code),
-            End::Failed(reason) => self.reject(sent, "failed", reason),
+            End::Failed(reason) => self.fail(sent, reason),
             End::Applied | End::Parked => {}
+        }
+    }
+
+    fn fail(&mut self, sent: &Sent, reason: &'static str) {
+        self.open.insert((sent.key, sent.digest), reason);
+        if self.announced.insert((sent.key, sent.digest, reason)) {
+            self.reject(sent, "failed", reason);
         }
     }
 

@@ -7,6 +7,7 @@ use reprieve::domain::history::link;
 use reprieve::store::Outcome;
 use serde_json::Value;
 
+use super::database::State;
 use super::model::{Case, End, Model};
 use super::traffic::Sent;
 use super::world::World;
@@ -14,10 +15,10 @@ use super::world::World;
 /// Checks the world at rest. `Err` says what is wrong with it.
 pub(crate) fn judge(world: &World) -> Result<(), String> {
     let sent: BTreeMap<_, _> = world.sent.iter().map(|sent| ((sent.key, sent.digest), sent)).collect();
-    let model = Model::fold(&world.database.log, &sent, &world.poison)?;
+    let model = Model::fold(&world.database.log, &sent, &world.planted)?;
     at_rest(world)?;
     outcomes(world, &model, &sent)?;
-    failures(world, &sent)?;
+    failures(world, &model, &sent)?;
     let said = Said::read(world)?;
     same("answers", &model.rejected, &said.rejected)?;
     let database = &world.database;
@@ -48,6 +49,10 @@ fn keys(cases: &BTreeMap<String, Case>) -> Vec<String> {
 /// Nothing is left anywhere, and what was committed to the outbox went out.
 fn at_rest(world: &World) -> Result<(), String> {
     let database = &world.database;
+    // A note outlives its process, and its message if another process settles that without one.
+    if let Some((key, note)) = database.notes.iter().find(|(_, note)| !world.dead.contains(&note.run)) {
+        return Err(format!("at rest there is a note about message {key}: {note:?}"));
+    }
     if !world.broker.is_empty() || !database.outbox.is_empty() || !database.parked.is_empty() {
         let (outbox, parked) = (database.outbox.len(), database.parked.len());
         return Err(format!("at rest: queue {:?}, outbox {outbox}, parked {parked}", world.broker));
@@ -82,18 +87,21 @@ fn outcomes(world: &World, model: &Model<'_>, sent: &Index<'_>) -> Result<(), St
     same("events in the inbox", &distinct.len(), &world.database.inbox.len())
 }
 
-/// A failure keeps the bytes; no healthy event is among them (its outcome would not be a failure).
-fn failures(world: &World, sent: &Index<'_>) -> Result<(), String> {
+/// A failure keeps the bytes, and is open if and only if its event has no other end.
+fn failures(world: &World, model: &Model<'_>, sent: &Index<'_>) -> Result<(), String> {
     let database = &world.database;
-    for ((key, digest), failure) in &database.failures {
-        let sent = sent[&(*key, *digest)];
+    let mut open = BTreeMap::new();
+    for (name, failure) in &database.failures {
+        let sent = sent[name];
         if failure.body != sent.body || failure.properties != sent.properties {
             return Err(format!("the failure of {} does not hold its bytes", sent.id));
         }
-        let (first, outcome) = database.inbox[key];
-        let reason = if first == *digest { outcome } else { Outcome::Failed("id_conflict") };
-        same(&format!("failure of {}", sent.id), &reason, &Outcome::Failed(failure.reason))?;
+        let desk = &database.desk[&failure.id];
+        if desk.state != State::Resolved {
+            open.insert(*name, desk.reason);
+        }
     }
+    same("open failures", &model.open, &open)?;
     let mut failed = database.inbox.iter().filter(|(_, row)| matches!(row.1, Outcome::Failed(_)));
     match failed.find(|(key, row)| !database.failures.contains_key(&(**key, row.0))) {
         Some((key, _)) => Err(format!("the event {key} failed, and there is no failure")),

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::broker::Queued;
 use super::bugs::Bug;
+use super::database::{Logged, State};
 use super::instances::{Order, Slot};
 use super::oracle;
 use super::traffic::Author;
@@ -15,6 +16,8 @@ use super::world::{Counts, Poison, Rates, Shared, Step, World};
 
 /// Everything drains by itself within so long after the last fault.
 const DRAINED_WITHIN: Duration = Duration::from_mins(1);
+/// Everything drains within so long whatever messages end processes: three such messages, five ends and two waits each.
+const DRAINED_AT_LAST: Duration = Duration::from_mins(5);
 /// How often is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -47,6 +50,8 @@ enum Fault {
     BrokerBlocked,
     Unroutable,
     TermFarAhead,
+    /// No fault but a hand: failures are tried again, some of them mended.
+    Operator,
 }
 
 /// Plays a seed to its end. The same seed, the same trace. `Err` is the first thing that was wrong.
@@ -115,11 +120,13 @@ fn set_up(world: &mut World) -> Setting {
     world.database.outbox_max = if rng.u8(..10) == 0 { rng.usize(5..60) } else { 1_000_000 };
     if rng.u8(..10) < 3 {
         for _ in 0..rng.u8(1..=3) {
-            let poison = if rng.bool() { Poison::Refused } else { Poison::Crash };
+            let all = [Poison::Refused, Poison::Crash, Poison::Kill, Poison::RefusedLate];
+            let poison = all[rng.usize(..all.len())];
             let key = world.sent[rng.usize(..world.sent.len())].key;
             world.poison.insert(key, poison);
         }
     }
+    world.planted = world.poison.clone();
     let all = [
         Fault::Kill,
         Fault::Stop,
@@ -128,6 +135,7 @@ fn set_up(world: &mut World) -> Setting {
         Fault::BrokerBlocked,
         Fault::Unroutable,
         Fault::TermFarAhead,
+        Fault::Operator,
     ];
     let faults = all.into_iter().filter(|_| rng.u8(..10) < 6).collect();
     let parking_ttl = Duration::from_secs(if rng.u8(..20) == 0 { 300 } else { rng.u64(20..=60) });
@@ -171,7 +179,7 @@ fn strike(world: &mut World, faults: &[Fault], orders: &[mpsc::UnboundedSender<O
     let fault = faults[world.rng.usize(..faults.len())];
     let whom = world.rng.usize(..orders.len());
     let most = match fault {
-        Fault::Kill | Fault::Stop | Fault::ConnectionLost | Fault::TermFarAhead => 0,
+        Fault::Kill | Fault::Stop | Fault::ConnectionLost | Fault::TermFarAhead | Fault::Operator => 0,
         Fault::DatabaseDown if world.hit(10) => 120_000,
         Fault::DatabaseDown | Fault::Unroutable => 15_000,
         Fault::BrokerBlocked => 40_000,
@@ -186,6 +194,7 @@ fn strike(world: &mut World, faults: &[Fault], orders: &[mpsc::UnboundedSender<O
         Fault::BrokerBlocked => "the broker is blocked",
         Fault::Unroutable => "nothing finds a queue",
         Fault::TermFarAhead => "a clock that is wrong holds a row",
+        Fault::Operator => "an operator tries failures again",
     };
     world.note(&Step::Fault(name, lasts));
     match fault {
@@ -195,10 +204,29 @@ fn strike(world: &mut World, faults: &[Fault], orders: &[mpsc::UnboundedSender<O
         Fault::DatabaseDown => world.down_until = until.max(world.down_until),
         Fault::BrokerBlocked => world.blocked_until = until,
         Fault::Unroutable => world.unrouted_until = until,
+        Fault::Operator => operate(world),
         Fault::TermFarAhead => {
             let far = world.database_time() + chrono::Duration::days(365);
             world.database.outbox.values_mut().take(1).for_each(|row| row.free_at = far);
         }
+    }
+}
+
+/// Marks some failures, and mends what was wrong with some of those. Beyond the turn's lock, as an operator does.
+fn operate(world: &mut World) {
+    let open: Vec<_> =
+        world.database.failures.values().filter(|f| world.database.desk[&f.id].state == State::Open).collect();
+    let open: Vec<_> = open.into_iter().map(|failure| (failure.id, failure.event_key)).collect();
+    for (id, key) in open {
+        if world.rng.bool() {
+            continue;
+        }
+        if world.poison.contains_key(&key) && world.rng.bool() {
+            world.poison.remove(&key);
+            world.database.log.push(Logged::Mended(key));
+        }
+        world.database.desk.entry(id).and_modify(|desk| desk.state = State::Marked);
+        world.counts.retried += 1;
     }
 }
 
@@ -208,12 +236,14 @@ async fn drained(shared: &Shared, within: Duration, also: fn(&World) -> bool) ->
     loop {
         let done = shared.with(|world| match &world.violation {
             Some(violation) => Err(violation.clone()),
-            None => Ok(world.broker.is_empty() && world.database.outbox.is_empty() && also(world)),
+            None => Ok(world.broker.is_empty() && world.database.is_at_rest() && also(world)),
         })?;
         if done {
             return Ok(());
         }
-        if since.elapsed() > within {
+        // A message that ends whoever takes it is a fault that nothing heals.
+        let calm = shared.with(|world| world.elapsed().saturating_sub(world.last_death));
+        if since.elapsed().min(calm) > within || since.elapsed() > DRAINED_AT_LAST {
             return shared.with(|world| {
                 let (outbox, parked) = (world.database.outbox.len(), world.database.parked.len());
                 Err(format!("not drained after {within:?}: {:?}, outbox {outbox}, parked {parked}", world.broker))

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reprieve::contract::digest::of_message;
 use reprieve::store::{Changes, Committed, Outcome, Plan, Snapshot, Store, StoreError, Wanted};
-use tokio::sync::Mutex as Lock;
+use reprieve::worker::plan::suspects::{BUSY, LEFT_MAX};
+use tokio::sync::{Mutex as Lock, watch};
 use tokio::time::timeout;
 
+use super::database::Logged;
 use super::world::{Life, Poison, Shared, Step, World};
 
 /// The longest a turn waits for the write lock, and for anything else.
@@ -22,6 +25,8 @@ pub(crate) struct SimStore {
     pub(crate) life: Life,
     /// The one of the world, unless a planted bug has its own.
     pub(crate) write_lock: Arc<Lock<()>>,
+    /// Ends the instance, as a message may do.
+    pub(crate) end: watch::Sender<bool>,
 }
 
 /// What becomes of a COMMIT.
@@ -57,9 +62,11 @@ impl SimStore {
             (snapshot, claimed)
         });
         let expired = expired(&snapshot);
+        let marked = shared.with(|world| world.database.marked(wanted.marked_max));
         let changes = plan(snapshot);
         self.work().await?;
-        shared.with(|world| refuse(world, &changes))?;
+        let verdict = shared.with(|world| judge(world, &changes));
+        self.suffer(verdict).await?;
         let commit = shared.with(fate_of_commit);
         if commit == Commit::Undone {
             return Err(away("the reply to COMMIT did not come, and it did not happen"));
@@ -74,7 +81,19 @@ impl SimStore {
             return Err(away("the reply to COMMIT did not come, but it happened"));
         }
         shared.pause(EXCHANGE).await;
-        Ok(Committed { expired, ..committed })
+        Ok(Committed { expired, marked, ..committed })
+    }
+
+    async fn suffer(&self, poison: Option<Poison>) -> Result<(), StoreError> {
+        match poison {
+            None => Ok(()),
+            Some(Poison::Refused | Poison::RefusedLate) => Err(StoreError::Refused("22003: value out of range".into())),
+            Some(Poison::Crash) => std::panic::resume_unwind(Box::new("a planted panic")),
+            Some(Poison::Kill) => {
+                self.end.send_replace(true);
+                std::future::pending().await
+            }
+        }
     }
 
     /// Some statements: they take a while, a long one where it is slow, and may be cut short.
@@ -113,15 +132,18 @@ fn expired(snapshot: &Snapshot) -> usize {
     snapshot.parked.iter().filter(|row| row.event.expires_at <= snapshot.database_time).count()
 }
 
-/// What a poisonous event does, unless it is written as the failure it is.
-fn refuse(world: &World, changes: &Changes) -> Result<(), StoreError> {
-    let healthy = |outcome: Outcome| !matches!(outcome, Outcome::Failed(_));
-    let mut rows = changes.inbox.iter().filter(|row| healthy(row.outcome));
-    match rows.find_map(|row| world.poison.get(&row.key)) {
-        Some(Poison::Refused) => Err(StoreError::Refused("22003: value out of range".into())),
-        Some(Poison::Crash) => std::panic::resume_unwind(Box::new("a planted panic")),
-        None => Ok(()),
-    }
+/// What the worst of the events does that are not written as the failures they are.
+fn judge(world: &World, changes: &Changes) -> Option<Poison> {
+    let inbox = changes.inbox.iter().map(|row| (row.key, row.outcome));
+    let healthy =
+        inbox.chain(changes.ended.iter().copied()).filter(|(_, outcome)| !matches!(outcome, Outcome::Failed(_)));
+    let effects = healthy.filter_map(|(key, outcome)| {
+        let poison = *world.poison.get(&key)?;
+        (outcome != Outcome::Parked || poison != Poison::RefusedLate).then_some(poison)
+    });
+    let effects: Vec<_> = effects.collect();
+    let worst = effects.iter().find(|poison| **poison == Poison::Kill);
+    worst.or(effects.first()).copied()
 }
 
 fn apply(
@@ -133,6 +155,8 @@ fn apply(
     began: reprieve::domain::dates::Timestamp,
     answered: bool,
 ) -> Result<Committed, StoreError> {
+    blame(world, &changes);
+    take_over(world, &changes);
     let next_row = world.database.next_row();
     let step = Step::Committed {
         instance,
@@ -156,6 +180,46 @@ fn apply(
         Err(broken) => {
             world.violate(broken);
             Err(away("a constraint is broken: the run is over"))
+        }
+    }
+}
+
+/// Who failed for what processing it does must have deserved it: left dead instances behind, or be planted to do so. What was
+/// planted may have been mended since the attempt, so the model is told.
+fn blame(world: &mut World, changes: &Changes) {
+    let first = changes.failures.iter().map(|failure| (failure, failure.reason));
+    let again = changes.retried.iter().filter_map(|retried| {
+        let failure = world.database.failures.values().find(|failure| failure.id == retried.id)?;
+        Some((failure, retried.again.as_ref()?.reason))
+    });
+    let blamed: Vec<_> = first
+        .chain(again)
+        .filter(|(_, reason)| ["crash_loop", "attempts_exhausted"].contains(reason))
+        .map(|(failure, reason)| (failure.event_key, of_message(&failure.properties, &failure.body), reason))
+        .collect();
+    let any_planted = blamed.iter().any(|(event, ..)| world.planted.contains_key(event));
+    for (event, message, reason) in blamed {
+        let left = world.left.get(&message).copied().unwrap_or_default();
+        let deserved = match reason {
+            "crash_loop" => world.planted.get(&event) == Some(&Poison::Crash) || left >= LEFT_MAX,
+            _ => any_planted,
+        };
+        if !deserved {
+            world.violate(format!("the event {event} failed as {reason}; {left} processes left it in the middle"));
+        }
+        world.counts.blamed += u64::from(reason == "crash_loop" && left > 0);
+        world.database.log.push(Logged::Blamed(event, reason));
+    }
+}
+
+/// A process that has stood still for long looks like one that has ended.
+fn take_over(world: &mut World, changes: &Changes) {
+    let now = world.database_time();
+    for (key, note) in &changes.notes {
+        let before = world.database.notes.get(key).filter(|before| before.run != note.run);
+        let alive = before.filter(|before| !world.dead.contains(&before.run));
+        if alive.is_some_and(|before| now >= before.at + BUSY) {
+            *world.left.entry(*key).or_default() += 1;
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reprieve::domain::dates::{Timestamp, parse_time};
 use reprieve::domain::ids::Digest;
-use reprieve::store::EventKey;
+use reprieve::store::{EventKey, MessageKey};
 use tokio::sync::{Mutex as Lock, Notify, watch};
 use tokio::time::Instant;
 
@@ -56,6 +56,8 @@ pub(crate) struct Counts {
     pub(crate) crashes: u64,
     pub(crate) stops: u64,
     pub(crate) releases: u64,
+    pub(crate) retried: u64,
+    pub(crate) blamed: u64,
     pub(crate) turns: u64,
     pub(crate) published: u64,
     pub(crate) copies: u64,
@@ -69,8 +71,16 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     /// Every message upstream may send, by its number.
     pub(crate) sent: Vec<Sent>,
-    /// What is known by these: to tell whether an acknowledged message has its outcome.
+    /// What some events do to whoever processes them, until an operator has it mended.
     pub(crate) poison: BTreeMap<EventKey, Poison>,
+    /// The same as it was at the beginning.
+    pub(crate) planted: BTreeMap<EventKey, Poison>,
+    /// How many instances died with a note about a message, or were so slow that they looked like it.
+    pub(crate) left: BTreeMap<MessageKey, u16>,
+    /// Instances that died.
+    pub(crate) dead: BTreeSet<uuid::Uuid>,
+    /// When the last of them did.
+    pub(crate) last_death: Duration,
     /// Copies per row of the outbox.
     pub(crate) published: BTreeMap<i64, u32>,
     /// Rows that an instance was told are confirmed, and that it has not been seen to delete.
@@ -94,6 +104,10 @@ pub(crate) enum Poison {
     Refused,
     /// The plan panics.
     Crash,
+    /// The process ends.
+    Kill,
+    /// The database refuses what comes of it, but lets it wait.
+    RefusedLate,
 }
 
 impl World {
@@ -131,6 +145,16 @@ impl World {
         percent > 0 && self.rng.u8(..100) < percent
     }
 
+    /// An instance is gone: what it had noted was left in the middle.
+    pub(crate) fn leave(&mut self, instance: u64) {
+        let run = run_of(instance);
+        self.dead.insert(run);
+        self.last_death = self.elapsed();
+        for (key, _) in self.database.notes.iter().filter(|(_, note)| note.run == run) {
+            *self.left.entry(*key).or_default() += 1;
+        }
+    }
+
     /// Whether an event's outcome is committed.
     pub(crate) fn has_outcome(&self, key: EventKey, digest: Digest) -> bool {
         self.database.inbox.get(&key).is_some_and(|row| row.0 == digest)
@@ -146,6 +170,11 @@ impl World {
         }
         self.note(&Step::Healed);
     }
+}
+
+/// What an instance calls itself in its notes.
+pub(crate) fn run_of(instance: u64) -> uuid::Uuid {
+    uuid::Uuid::from_u128(instance.into())
 }
 
 /// When the database's clock starts.
@@ -173,6 +202,10 @@ impl Shared {
             broker: Broker::default(),
             sent: Vec::new(),
             poison: BTreeMap::new(),
+            planted: BTreeMap::new(),
+            left: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            last_death: Duration::ZERO,
             published: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             down_until: Duration::ZERO,

@@ -6,7 +6,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::{ShortString, ShortStringError};
 use lapin::{BasicProperties, Channel, Confirmation};
 
-use super::connection::{connect, explain, silent};
+use super::connection::{connect, explain, silent, user_of};
 use super::header::PERSISTENT;
 use super::sink::publishing_channel;
 use super::topology::INBOUND;
@@ -34,6 +34,7 @@ pub async fn publish_all(
     messages: impl IntoIterator<Item = Inbound, IntoIter: Send>,
 ) -> Result<usize, RabbitError> {
     let connection = connect(settings, "events publish").await?;
+    let user = user_of(&settings.uri)?.map(short).transpose()?;
     let (channel, exchange) = publishing_channel(&connection, settings, INBOUND).await?;
     let mut messages = messages.into_iter();
     let mut in_flight = FuturesUnordered::new();
@@ -42,7 +43,7 @@ pub async fn publish_all(
         while in_flight.len() < WINDOW
             && let Some(message) = messages.next()
         {
-            in_flight.push(send(&channel, exchange.clone(), message));
+            in_flight.push(send(&channel, exchange.clone(), user.clone(), message));
         }
         match tokio::time::timeout(SILENCE_MAX, in_flight.next()).await {
             Ok(Some(sent)) => sent?,
@@ -53,9 +54,17 @@ pub async fn publish_all(
     }
 }
 
-async fn send(channel: &Channel, exchange: ShortString, message: Inbound) -> Result<(), RabbitError> {
-    let properties =
+async fn send(
+    channel: &Channel,
+    exchange: ShortString,
+    user: Option<ShortString>,
+    message: Inbound,
+) -> Result<(), RabbitError> {
+    let mut properties =
         BasicProperties::default().with_content_type(short(message.content_type)?).with_delivery_mode(PERSISTENT);
+    if let Some(user) = user {
+        properties = properties.with_user_id(user);
+    }
     // Mandatory: even the alternate exchange may have lost its queue, and then this would be confirmed and gone.
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let sent = channel.basic_publish(exchange, short(message.routing_key)?, options, &message.body, properties).await;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use lapin::uri::AMQPUri;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
 use super::guard::{self, Wire};
-use super::{RabbitError, SILENCE_MAX, Settings};
+use super::{RabbitError, SILENCE_MAX, Settings, tls};
+use crate::tls::is_loopback;
 
 /// Seconds. lapin gives up on a peer that was silent for twice this, so a frozen broker is noticed within 13 s (bound: 15 s).
 const HEARTBEAT_S: u16 = 5;
@@ -18,11 +20,40 @@ pub(super) async fn connect(settings: &Settings, purpose: &str) -> Result<Wire, 
     let uri = parse(&settings.uri)?;
     let action = format!("connect to {}:{}, vhost {}", uri.authority.host, uri.authority.port, uri.vhost);
     let properties = ConnectionProperties::default().with_connection_name(format!("reprieve {purpose}").into());
-    match tokio::time::timeout(CONNECT_MAX, guard::connect(uri, properties)).await {
+    let by_tls = uri.scheme == AMQPScheme::AMQPS;
+    let tls = match uri.scheme {
+        AMQPScheme::AMQPS => settings.certificates.read().await?,
+        AMQPScheme::AMQP => OwnedTLSConfig::default(),
+    };
+    match tokio::time::timeout(CONNECT_MAX, guard::connect(uri, tls, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) if by_tls && is_hang_up(&error) => {
+            Err(RabbitError::Unreachable { action, why: format!("{error}; {}", tls::HUNG_UP) })
+        }
         Ok(Err(error)) => Err(explain(action, &error)),
         Err(_) => Err(silent(action, CONNECT_MAX)),
     }
+}
+
+/// Whether the other side closed the connection while it was being made.
+fn is_hang_up(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ErrorKind::IOError(error) = error.kind() else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// The user the connection is made with. The broker vouches for it where a message names it, which a worker with a trust table
+/// asks for. `None` where the address does not say: with `auth_mechanism=external` the certificate does.
+pub(super) fn user_of(uri: &str) -> Result<Option<String>, RabbitError> {
+    let uri = parse(uri)?;
+    let named = uri.query.auth_mechanism != Some(SASLMechanism::External);
+    Ok(named.then_some(uri.authority.userinfo.username))
+}
+
+/// The host, where the way to it is open to others.
+pub(super) fn clear_text_host(uri: &str) -> Option<String> {
+    let uri = parse(uri).ok()?;
+    (uri.scheme == AMQPScheme::AMQP && !is_loopback(&uri.authority.host)).then_some(uri.authority.host)
 }
 
 /// Opens a channel.
@@ -51,7 +82,14 @@ pub(super) fn explain(action: impl Into<String>, error: &lapin::Error) -> Rabbit
             why: reply.get_message().to_string(),
             remedy: remedy(reply.get_id(), reply.get_message().as_str()),
         },
-        _ => RabbitError::Unreachable { action, why: error.to_string() },
+        _ => RabbitError::Unreachable { action, why: with_remedy(error.to_string()) },
+    }
+}
+
+fn with_remedy(why: String) -> String {
+    match tls::remedy(&why) {
+        Some(remedy) => format!("{why}; {remedy}"),
+        None => why,
     }
 }
 
@@ -107,6 +145,13 @@ mod tests {
         assert_eq!(parse("amqp://localhost/").expect("valid").vhost, "/");
         assert_eq!(parse("amqp://localhost/%2f").expect("valid").vhost, "/");
         assert_eq!(parse("amqp://localhost/team").expect("valid").vhost, "team");
+    }
+
+    #[test]
+    fn the_user_is_the_one_the_connection_is_made_with() {
+        assert_eq!(user_of("amqp://a%40b:x@localhost").expect("valid"), Some("a@b".to_owned()));
+        assert_eq!(user_of("amqp://localhost").expect("valid"), Some("guest".to_owned()));
+        assert_eq!(user_of("amqps://localhost?auth_mechanism=external").expect("valid"), None);
     }
 
     #[test]

@@ -75,15 +75,13 @@ fn head(frame: &[u8]) -> Option<(u8, usize)> {
 
 /// Appends a whole content header frame with clean properties; without any if they cannot be read.
 fn clean(frame: &[u8], output: &mut Vec<u8>) {
-    let mut reader = Reader(frame);
+    let mut reader = Reader(frame.get(..frame.len().saturating_sub(FRAME_END)).unwrap_or_default());
     let parts = (reader.take(3), reader.take(4), reader.take(CONTENT_HEAD), reader.number(2));
     let (Some(kind_and_channel), Some(_), Some(content), Some(flags)) = parts else {
         output.extend_from_slice(frame);
         return;
     };
-    let end = reader.0.len().saturating_sub(FRAME_END);
-    let properties = Reader(reader.0.get(..end).unwrap_or_default());
-    let (flags, properties) = cleaned(flags, properties).unwrap_or_default();
+    let (flags, properties) = cleaned(flags, reader).unwrap_or_default();
     let size = u32::try_from(CONTENT_HEAD + 2 + properties.len()).expect("cleaning never makes a frame longer");
     output.extend_from_slice(kind_and_channel);
     output.extend_from_slice(&size.to_be_bytes());

@@ -61,7 +61,11 @@ impl Drop for Leash {
 }
 
 /// Connects over a guarded stream, on the current tokio runtime.
-pub(super) async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Wire> {
+pub(super) async fn connect(
+    uri: AMQPUri,
+    tls: OwnedTLSConfig,
+    properties: ConnectionProperties,
+) -> lapin::Result<Wire> {
     let (held, cut) = oneshot::channel();
     let leash = Leash(Some(held));
     let cut = cut.shared();
@@ -69,7 +73,6 @@ pub(super) async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> l
     let plain = Runtime::new(tokio.clone());
     let guarded = Runtime::new(RuntimeParts::new(tokio.clone(), GuardedReactor(tokio)));
     let dial = async move |uri: AMQPUri, _| {
-        let tls = OwnedTLSConfig::default();
         let stream = uri.connect_with_config_async(tls.as_ref(), &plain).await?;
         Ok(AsyncTcpStream::Plain(Guarded::new(stream, cut.clone())))
     };

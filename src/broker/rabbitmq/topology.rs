@@ -3,6 +3,7 @@
 //! The table is the contract with upstream and downstream, so a change here is a change for others. The worker itself never
 //! declares anything and needs no right to. Next: `source` consumes from these queues, `sink` publishes to `EVENTS`.
 
+mod access;
 mod apply;
 mod print;
 

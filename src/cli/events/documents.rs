@@ -1,7 +1,9 @@
 //! Splits an input into the events in it, each byte for byte: JSON lines, documents one after the other, or one array.
-//! Whether they are good events is not looked at: a bad one is the worker's to judge, and people send them to see that.
+//! Whether they are good events is not looked at, only whether they look like one: the rest is the worker's to judge, and
+//! people send bad ones to see that.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{BufRead, ErrorKind, Read};
 
 use serde::Deserialize;
@@ -20,6 +22,17 @@ pub(super) struct Document {
     pub(super) routing_key: String,
     /// Its bytes.
     pub(super) body: String,
+    /// What it looks like.
+    pub(super) shape: Shape,
+}
+
+/// What a document looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// An object with `specversion` and `type`, whatever they hold.
+    Envelope,
+    /// Anything else.
+    Other,
 }
 
 /// Where the input stops being JSON. Counted from 1.
@@ -100,7 +113,10 @@ fn document(raw: Box<RawValue>) -> Document {
         .map(|envelope| envelope.event_type.into_owned())
         .filter(|key| (1..=ROUTING_KEY_BYTES_MAX).contains(&key.len()))
         .unwrap_or_else(|| UNREADABLE.to_owned());
-    Document { routing_key, body: Box::<str>::from(raw).into() }
+    let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()).unwrap_or_default();
+    let is_envelope = ["specversion", "type"].iter().all(|name| members.contains_key(*name));
+    let shape = if is_envelope { Shape::Envelope } else { Shape::Other };
+    Document { routing_key, body: Box::<str>::from(raw).into(), shape }
 }
 
 /// Line, column and message; the library appends the place to its message, relative to where it began.

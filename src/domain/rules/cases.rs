@@ -241,7 +241,10 @@ fn check_field(reader: &mut Reader, key: &super::node::Key, spot: &Spot<'_>, pat
         },
         Kind::TextList | Kind::ObjectList => matches!(value, Value::List(_)),
         Kind::Custom => matches!(value, Value::Map(_)),
-        Kind::Id | Kind::Word | Kind::Text => matches!(value, Value::Text(_) | Value::Number(_)),
+        Kind::Count => matches!(value, Value::Number(_)),
+        Kind::Id | Kind::Word | Kind::Verdict | Kind::Text | Kind::LongText | Kind::Time => {
+            matches!(value, Value::Text(_) | Value::Number(_))
+        }
     };
     if !fits {
         let expected = match field.kind {
@@ -249,10 +252,10 @@ fn check_field(reader: &mut Reader, key: &super::node::Key, spot: &Spot<'_>, pat
             Kind::Date => "a date as in 2027-06-30".to_owned(),
             Kind::Severity => or(&SEVERITIES),
             Kind::User => "a user id".to_owned(),
-            Kind::Score => "a decimal number".to_owned(),
+            Kind::Score | Kind::Count => "a decimal number".to_owned(),
             Kind::TextList | Kind::ObjectList => "a list".to_owned(),
             Kind::Object | Kind::Custom => "a map".to_owned(),
-            Kind::Id | Kind::Word | Kind::Text => "text".to_owned(),
+            Kind::Id | Kind::Word | Kind::Verdict | Kind::Text | Kind::LongText | Kind::Time => "text".to_owned(),
         };
         reader.error(spot, format!("expected {expected}, found {}", spot.node.kind()));
     }

@@ -14,6 +14,7 @@ const SHOWN_PEOPLE_MAX: usize = 10;
 
 /// How an assignment was found. Published with it and shown by the look-ups: the names never change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The file's `version`.
     pub rules_version: String,
@@ -31,6 +32,7 @@ pub struct Explanation {
 
 /// One rule that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tried {
     /// Its name.
     pub rule: String,
@@ -42,6 +44,7 @@ pub struct Tried {
 
 /// One comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Condition {
     /// The path.
     pub field: String,
@@ -55,6 +58,7 @@ pub struct Condition {
 
 /// One level, as it was filled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LevelExplained {
     /// Counts from 1.
     pub level: u32,
@@ -72,6 +76,7 @@ pub struct LevelExplained {
 
 /// A candidate who does not review.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dropped {
     /// Who.
     pub id: UserId,

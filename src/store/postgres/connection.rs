@@ -1,15 +1,16 @@
 //! One held, unpooled session: how it is opened, and what it is set to. It is closed by being dropped, and whatever it was
 //! doing goes with it. What runs on it is a turn: [`super::PostgresStore`].
 
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 
 use super::Fault;
 use crate::health::Light;
+use crate::tls::{Trouble, is_loopback, trouble};
 
 /// Longest wait for a session, so that a database that does not answer is noticed well within 15 s.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -60,9 +61,34 @@ impl Drop for Session {
 /// One attempt, with its deadline.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Fault> {
     match tokio::time::timeout(CONNECT_MAX, options.connect()).await {
-        Ok(connected) => Ok(connected?),
+        Ok(connected) => connected.map_err(explain),
         Err(_) => Err(Fault::Late("no session", CONNECT_MAX)),
     }
+}
+
+/// What to do about a session that did not come about, where it is a matter of certificates or of the password.
+fn explain(error: sqlx::Error) -> Fault {
+    let text = error.to_string();
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let remedy = match (trouble(&text), code.as_deref()) {
+        (Some(Trouble::UnknownAuthority), _) => {
+            "name the authority that signed the database's certificate: sslrootcert=FILE in DATABASE_URL"
+        }
+        (Some(Trouble::OtherHost), _) => "write the host in DATABASE_URL as it stands in the database's certificate",
+        (Some(Trouble::OutOfDate), _) => "renew the database's certificate, or put the clock right",
+        (Some(Trouble::ClientCertificate), _) => {
+            "give a certificate the database accepts: sslcert=FILE and sslkey=FILE in DATABASE_URL"
+        }
+        (Some(Trouble::NoTls), _) => {
+            "turn ssl on in the database, or write sslmode=disable where the way to it is safe"
+        }
+        (None, Some("28P01")) => "check user and password in DATABASE_URL",
+        (None, None) if is_about_a_file(&error) => {
+            "see that the files DATABASE_URL names (sslrootcert, sslcert, sslkey, the socket) are there and can be read"
+        }
+        _ => return Fault::Database(error),
+    };
+    Fault::NoSession(error, remedy)
 }
 
 /// How the session that runs turns is opened.
@@ -76,7 +102,9 @@ pub(super) fn options(url: &str, application_name: &str) -> Result<PgConnectOpti
     let mut options = PgConnectOptions::from_str(url)?.application_name(application_name).options(ALL);
     if !is_socket(&options) {
         options = options.options([TAKES_NOTHING]);
-        if !is_loopback(options.get_host()) && !names_sslmode(url) {
+        // Whoever names an authority wants it asked, on this machine too.
+        let wanted = !is_loopback(options.get_host()) || names(url, &["sslrootcert", "ssl-root-cert", "ssl-ca"]);
+        if wanted && !names(url, &["sslmode", "ssl-mode"]) {
             options = options.ssl_mode(PgSslMode::VerifyFull);
         }
     }
@@ -87,14 +115,23 @@ fn is_socket(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || options.get_host().starts_with('/')
 }
 
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || IpAddr::from_str(address).is_ok_and(|address| address.is_loopback())
+fn is_about_a_file(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    matches!(error, sqlx::Error::Io(error) if matches!(error.kind(), NotFound | PermissionDenied))
 }
 
-fn names_sslmode(url: &str) -> bool {
+/// Whether the URL has a parameter of one of these names.
+fn names(url: &str, parameters: &[&str]) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
-    query.split('&').any(|pair| matches!(pair.split('=').next(), Some("sslmode" | "ssl-mode")))
+    query.split('&').any(|pair| pair.split('=').next().is_some_and(|name| parameters.contains(&name)))
+}
+
+/// The host, where the way to it is open to others.
+pub(super) fn clear_text_host(url: &str) -> Result<Option<String>, sqlx::Error> {
+    let options = options(url, "reprieve")?;
+    let encrypted = matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+    let near = is_socket(&options) || is_loopback(options.get_host());
+    Ok((!encrypted && !near).then(|| options.get_host().to_owned()))
 }
 
 #[cfg(test)]
@@ -113,6 +150,7 @@ mod tests {
         check("postgres://10.0.0.5:5432/reprieve", true);
         check("postgres://localhost.example.com/reprieve", true);
         check("postgres://localhost/reprieve?host=db.example.com", true);
+        check("postgres://localhost/reprieve?sslrootcert=ca.pem", true);
     }
 
     #[test]
@@ -122,6 +160,19 @@ mod tests {
         check("postgres://localhost/reprieve", false);
         check("postgres:///reprieve?host=/run/postgresql", false);
         check("postgres://db.example.com/reprieve?sslmode=disable", false);
+    }
+
+    #[test]
+    fn a_way_in_clear_text_is_known() {
+        let host = |url: &str| clear_text_host(url).unwrap();
+        assert_eq!(host("postgres://db.example.com/reprieve"), None);
+        for mode in ["disable", "allow", "prefer"] {
+            let url = format!("postgres://u:hunter2@db.example.com/reprieve?sslmode={mode}");
+            assert_eq!(host(&url).as_deref(), Some("db.example.com"), "{mode}");
+        }
+        assert_eq!(host("postgres://db.example.com/reprieve?sslmode=require"), None);
+        assert_eq!(host("postgres://127.0.0.1/reprieve"), None);
+        assert_eq!(host("postgres:///reprieve?host=/run/postgresql"), None);
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub enum SchemaError {
     /// A migration did not run; none after it did either.
     #[error("the schema could not be brought up to date: {0}")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The rights of a role were not changed; none of them.
+    #[error(
+        "the rights could not be granted: {0}; run it as the owner of the tables, after `reprieve migrate up`, for a role that exists"
+    )]
+    Grants(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Nothing was ever migrated.
     #[error("the database has no schema: run `reprieve migrate up`")]
     Missing,
@@ -140,7 +145,8 @@ async fn applied(connection: &mut PgConnection) -> Result<Option<BTreeMap<i64, (
 }
 
 async fn connect(url: &str) -> Result<PgConnection, SchemaError> {
-    let options = connection::options(url, "reprieve migrate").map_err(BadUrl)?.options([LOCK_WAIT]);
+    let options =
+        connection::options(url, "reprieve migrate").map_err(|error| BadUrl::of(&error))?.options([LOCK_WAIT]);
     Ok(connection::connect(&options).await?)
 }
 

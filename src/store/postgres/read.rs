@@ -8,21 +8,21 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Row, query_as, query_scalar, raw_sql};
 use uuid::Uuid;
 
-use super::Fault;
+use super::{Fault, marked, notes};
 use crate::contract::message::{Outgoing, Properties};
 use crate::domain::exception::Exception;
 use crate::domain::history::Chain;
 use crate::domain::ids::{Digest, ExceptionId, TicketId};
 use crate::domain::ticket::Ticket;
 use crate::store::document::{self, Beside};
-use crate::store::{EventKey, NewParked, ParkedRow, Seen, Snapshot, Wanted};
+use crate::store::{EventKey, NewParked, ParkedRow, Seen, Snapshot, Waiting, Wanted};
 
 /// One message. The lock is a statement of its own: only what is read after it is safe from other writers. The number is the
 /// program's name in ASCII; everything that writes takes the same. An epoch is 15 days.
 const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(5937275320454706789); \
 SELECT now(), floor(extract(epoch FROM now()) / 1296000)::bigint";
 
-const SEEN: &str = "SELECT key, digest FROM inbox WHERE key = ANY($1::uuid[])";
+const SEEN: &str = "SELECT key, digest, outcome = 'failed' FROM inbox WHERE key = ANY($1::uuid[])";
 
 const CONFLICTS: &str = "\
 SELECT event_key, digest FROM failures WHERE event_key = ANY($1::uuid[]) AND digest = ANY($2::uuid[])";
@@ -54,7 +54,7 @@ FROM parked WHERE expires_at <= now() ORDER BY expires_at, id LIMIT $1::bigint";
 const PARKED_COUNT: &str = "SELECT count(*) FROM parked";
 
 const PARKED_FOR: &str = "\
-SELECT exception_id, count(*) FROM parked WHERE exception_id = ANY($1::text[]) GROUP BY exception_id";
+SELECT exception_id, count(*), sum(octet_length(body))::bigint FROM parked WHERE exception_id = ANY($1::text[]) GROUP BY exception_id";
 
 /// A term further ahead than any that is given was written by a clock that has jumped. The rows are an array, not a join:
 /// how many they will be is not known when the plan is made.
@@ -96,6 +96,8 @@ pub(super) async fn load(connection: &mut PgConnection, wanted: &Wanted) -> Resu
     read_seen(connection, wanted, &mut loaded.snapshot.seen).await?;
     read_exceptions(connection, wanted, &mut loaded).await?;
     read_parked(connection, wanted, &mut loaded).await?;
+    loaded.snapshot.marked = marked::read(connection, &wanted.failures).await?;
+    loaded.snapshot.notes = notes::read(connection, &wanted.notes).await?;
     loaded.snapshot.claimed = claim(connection, wanted.claims_max).await?;
     Ok(loaded)
 }
@@ -109,10 +111,10 @@ async fn read_seen(
         return Ok(());
     }
     let keys: Vec<Uuid> = wanted.events.keys().map(uuid).collect();
-    let rows: Vec<(Uuid, Uuid)> = query_as(SEEN).bind(keys).fetch_all(&mut *connection).await?;
-    seen.extend(rows.into_iter().map(|(key, digest)| {
+    let rows: Vec<(Uuid, Uuid, bool)> = query_as(SEEN).bind(keys).fetch_all(&mut *connection).await?;
+    seen.extend(rows.into_iter().map(|(key, digest, failed)| {
         let digest = Digest(digest.into_bytes());
-        (Digest(key.into_bytes()), Seen { digest, conflicts: BTreeSet::new() })
+        (Digest(key.into_bytes()), Seen { digest, failed, conflicts: BTreeSet::new() })
     }));
 
     let others = seen.iter().flat_map(|(key, row)| {
@@ -188,10 +190,11 @@ async fn read_parked(connection: &mut PgConnection, wanted: &Wanted, loaded: &mu
     if !missing.is_empty() {
         let count: i64 = query_scalar(PARKED_COUNT).fetch_one(&mut *connection).await?;
         snapshot.parked_count = u64::try_from(count).unwrap_or(0);
-        let counts: Vec<(String, i64)> = query_as(PARKED_FOR).bind(missing).fetch_all(connection).await?;
-        for (id, count) in counts {
+        let counts: Vec<(String, i64, i64)> = query_as(PARKED_FOR).bind(missing).fetch_all(connection).await?;
+        for (id, events, bytes) in counts {
             let id = ExceptionId::parse(&id).map_err(|error| Fault::unreadable("parked event", &id, &error))?;
-            snapshot.parked_for.insert(id, u64::try_from(count).unwrap_or(0));
+            let count = |value| u64::try_from(value).unwrap_or(0);
+            snapshot.parked_for.insert(id, Waiting { events: count(events), bytes: count(bytes) });
         }
     }
     Ok(())

@@ -2,25 +2,18 @@
 //! history and the history only as far as the exception says, so the two agree without a transaction. Turns:
 //! [`super::PostgresStore`].
 
-use std::future::Future;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, Postgres};
-use sqlx::{query_as, raw_sql};
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::query_as;
 
-use super::{BadUrl, Fault, connection, read};
+use super::lent::{self, Lent, in_time};
+use super::{BadUrl, Fault, read};
 use crate::domain::exception::Exception;
 use crate::domain::ids::ExceptionId;
 use crate::store::{StoredEntry, ViewError, Views};
-
-/// Enough for people who look; each is a process of the server.
-const CONNECTIONS_MAX: u32 = 4;
-
-/// Longest wait for one of them.
-const ACQUIRE_MAX: Duration = Duration::from_secs(5);
 
 /// Longest look-up once there is one: a little more than the server's own limit, which says better what was wrong.
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
@@ -45,68 +38,22 @@ pub struct PostgresViews {
 impl PostgresViews {
     /// Connects when it is first asked.
     pub fn new(url: &str) -> Result<Self, BadUrl> {
-        let options = connection::options(url, "reprieve views").map_err(BadUrl)?.options(SETTINGS);
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(ACQUIRE_MAX)
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    // The driver may have begun a transaction that nobody ends: it would swallow what comes after. With
-                    // its own BEGIN the server has nothing to warn about when there is none.
-                    raw_sql("BEGIN; ROLLBACK").execute(connection).await?;
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
-        Ok(Self { pool })
-    }
-
-    async fn lend(&self) -> Result<Lent, Fault> {
-        Ok(Lent(Some(self.pool.acquire().await?)))
+        Ok(Self { pool: lent::pool(url, "reprieve views", &SETTINGS)? })
     }
 }
 
 #[async_trait]
 impl Views for PostgresViews {
     async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError> {
-        let mut lent = self.lend().await.map_err(failed)?;
-        let found = in_time(find(lent.connection()?, id)).await?;
+        let mut lent = Lent::from(&self.pool).await.map_err(failed)?;
+        let looked_up = async { find(lent.connection()?, id).await };
+        let found = in_time(LOOK_UP_MAX, looked_up).await.map_err(failed)?;
         lent.give_back();
         Ok(found)
     }
 }
 
-/// A connection that only goes back to the pool when its look-up has ended well. Otherwise, and also when the caller goes
-/// away in the middle, it is closed: an unread answer must not meet the next question.
-struct Lent(Option<PoolConnection<Postgres>>);
-
-impl Lent {
-    fn connection(&mut self) -> Result<&mut PgConnection, ViewError> {
-        self.0.as_deref_mut().ok_or_else(|| failed(Fault::from(sqlx::Error::PoolClosed)))
-    }
-
-    fn give_back(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        drop(self.0.take().map(PoolConnection::detach));
-    }
-}
-
-async fn in_time<T, E>(look_up: impl Future<Output = Result<T, E>>) -> Result<T, ViewError>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    match tokio::time::timeout(LOOK_UP_MAX, look_up).await {
-        Ok(answer) => answer.map_err(failed),
-        Err(_) => Err(failed(Fault::Late("no answer", LOOK_UP_MAX))),
-    }
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> ViewError {
+fn failed(error: Fault) -> ViewError {
     ViewError(Box::new(error))
 }
 

@@ -9,7 +9,7 @@ use sqlx::{query, query_scalar};
 use uuid::Uuid;
 
 use super::read::uuid;
-use super::{Fault, exceptions};
+use super::{Fault, exceptions, marked, notes};
 use crate::contract::message::{Outgoing, Properties};
 use crate::domain::history::Entry;
 use crate::domain::ids::ExceptionId;
@@ -73,20 +73,24 @@ ORDER BY p.position";
 
 const UNPARK: &str = "DELETE FROM parked WHERE id = ANY($1::bigint[])";
 
+/// A failure that was resolved by letting its event wait for its submission is open again if that never came.
 const FAILURES: &str = "\
 INSERT INTO failures (
   id, event_key, digest, reason, message, fingerprint, source, event_id, event_type, exception_id, received_at, properties,
-  body)
+  body, announced)
 SELECT
   f.id, f.event_key, f.digest, f.reason, f.message, f.fingerprint, f.source, f.event_id, f.event_type, f.exception_id,
-  f.received_at, f.properties, f.body
+  f.received_at, f.properties, f.body, ARRAY[f.reason]
 FROM UNNEST(
   $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
   $11::timestamptz[], $12::text[], $13::bytea[]
 ) AS f (
   id, event_key, digest, reason, message, fingerprint, source, event_id, event_type, exception_id, received_at, properties,
   body)
-ON CONFLICT DO NOTHING";
+ON CONFLICT ON CONSTRAINT failures_once DO UPDATE SET
+  state = 'open', reason = EXCLUDED.reason, message = EXCLUDED.message, fingerprint = EXCLUDED.fingerprint,
+  attempts = failures.attempts + 1, announced = failures.announced || EXCLUDED.announced
+WHERE failures.state = 'resolved'";
 
 const RULE_SET: &str = "\
 INSERT INTO rule_sets (hash, version, first_used_at, body) VALUES ($1::text, $2::text, now(), $3::text)
@@ -113,6 +117,8 @@ pub(super) async fn store(
     write_parked(connection, &changes.park).await?;
     write_ids(connection, UNPARK, &changes.unpark).await?;
     write_failures(connection, &changes.failures).await?;
+    marked::write(connection, &changes.retried).await?;
+    notes::write(connection, &changes.notes, &changes.noted).await?;
     write_outbox(connection, std::mem::take(&mut changes.outbox), changes.held).await
 }
 
@@ -272,7 +278,7 @@ async fn write_outbox(connection: &mut PgConnection, bodies: Vec<String>, held: 
 }
 
 /// A failure must be storable whatever is in it, or it would be refused again and again: Postgres text holds no NUL.
-fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

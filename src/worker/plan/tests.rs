@@ -4,11 +4,14 @@
 use proptest::prelude::*;
 
 use super::super::input::wanted;
+use super::waiting::PARKED_FOR_ONE_MAX;
 use super::*;
 use crate::broker::Delivery;
+use crate::contract::trust::Trust;
 use crate::domain::dates::parse_time;
 use crate::domain::exception::{Enforcement, Status};
 use crate::domain::history::Entry;
+use crate::store::{Failure, NewParked};
 
 const RULES: &str = r#"
 apiVersion: reprieve/v1
@@ -45,7 +48,10 @@ impl Memory {
         let wanted = wanted(inputs);
         let conflicts =
             |key: &EventKey| self.failures.values().filter(|f| f.event_key == *key).map(|f| f.digest).collect();
-        let seen = |key: &EventKey| Some((*key, Seen { digest: self.inbox.get(key)?.0, conflicts: conflicts(key) }));
+        let seen = |key: &EventKey| {
+            let (digest, outcome) = *self.inbox.get(key)?;
+            Some((*key, Seen { digest, failed: matches!(outcome, Outcome::Failed(_)), conflicts: conflicts(key) }))
+        };
         let parked = self.parked.iter().filter(|(_, event)| wanted.submitted.contains(&event.exception_id));
         Snapshot {
             database_time: now(),
@@ -58,7 +64,11 @@ impl Memory {
     }
 
     fn turn(&mut self, rules: &RuleSet, deliveries: &[Delivery]) {
-        let inputs: Vec<Input> = deliveries.iter().cloned().map(Input::read).collect();
+        let inputs: Vec<Input> = deliveries.iter().cloned().map(|one| Input::of(one, None)).collect();
+        self.turn_of(rules, &inputs);
+    }
+
+    fn turn_of(&mut self, rules: &RuleSet, inputs: &[Input]) {
         let terms = Terms {
             rules,
             voice: Voice { source: "urn:reprieve", link: "", now: now() },
@@ -66,8 +76,9 @@ impl Memory {
             parking_ttl: Duration::from_secs(60),
             parking_max: 1_000,
             store_rule_set: false,
+            parked_blamed: None,
         };
-        let changes = plan(&inputs, &Settled::default(), &terms, self.snapshot(&inputs));
+        let changes = plan(inputs, &Settled::default(), &terms, self.snapshot(inputs));
         assert_eq!(changes.outcomes.len(), inputs.len());
         for row in changes.inbox {
             assert_eq!(self.inbox.insert(row.key, (row.digest, row.outcome)), None, "an event has one row");
@@ -220,7 +231,7 @@ fn only_so_many_wait_for_one_submission() {
         delivery("exception.decision.v1", &format!("d-{number}"), &data)
     };
     let events: Vec<_> = (0..PARKED_FOR_ONE_MAX + 5).map(early).collect();
-    let inputs: Vec<Input> = events.iter().cloned().map(Input::read).collect();
+    let inputs: Vec<Input> = events.iter().cloned().map(|one| Input::of(one, None)).collect();
     let terms = Terms {
         rules: &rules,
         voice: Voice { source: "urn:reprieve", link: "", now: now() },
@@ -228,9 +239,10 @@ fn only_so_many_wait_for_one_submission() {
         parking_ttl: Duration::from_secs(60),
         parking_max: 100_000,
         store_rule_set: false,
+        parked_blamed: None,
     };
     let mut snapshot = Memory::default().snapshot(&inputs);
-    snapshot.parked_for = BTreeMap::from([(ExceptionId::parse("EX-1").unwrap(), 3)]);
+    snapshot.parked_for = BTreeMap::from([(ExceptionId::parse("EX-1").unwrap(), Waiting { events: 3, bytes: 0 })]);
     snapshot.parked_count = 3;
     let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
     assert_eq!((changes.park.len(), changes.failures.len()), (997, 8));
@@ -240,4 +252,53 @@ fn only_so_many_wait_for_one_submission() {
     let snapshot = Snapshot { parked, ..Memory::default().snapshot(&inputs) };
     let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
     assert_eq!((changes.park.len(), changes.failures.len()), (997, 8));
+}
+
+/// A forged decision under the id of a genuine one that is still to come must not make that one a conflict.
+#[test]
+fn what_is_turned_away_takes_nobodys_place() {
+    let rules = RuleSet::parse(RULES).unwrap();
+    let mut trust = Trust::default();
+    trust.allow("reviews", vec!["exception.decision.v1".to_owned()]).unwrap();
+    trust.allow("ticketing", vec!["exception.submitted.v1".to_owned()]).unwrap();
+    let submission = delivery(
+        "exception.submitted.v1",
+        "s-1",
+        &serde_json::json!({
+            "exception_id": "EX-1", "requester": { "id": "zoe@example.com" }, "reason": "other",
+            "requested_due_date": "2027-01-31",
+            "ticket": { "id": "SEC-1", "title": "t", "severity": "low", "current_due_date": "2026-12-05" },
+        }),
+    );
+    let decision = delivery(
+        "exception.decision.v1",
+        "d-1",
+        &serde_json::json!({
+            "decision_id": "D-1", "exception_id": "EX-1", "decision": "approve", "comment": "c",
+            "reviewer": { "id": "alice@example.com" },
+        }),
+    );
+    let by = |user: Option<&str>, delivery: &Delivery| {
+        let mut delivery = delivery.clone();
+        delivery.properties.user_id = user.map(str::to_owned);
+        Input::of(delivery, Some(&trust))
+    };
+    let mut forged = decision.clone();
+    forged.body = String::from_utf8(forged.body).unwrap().replace("approve", "deny").into_bytes();
+    let mut memory = Memory::default();
+    memory.turn_of(&rules, &[by(None, &submission), by(Some("ticketing"), &forged), by(None, &decision)]);
+    memory.turn_of(&rules, &[by(Some("mallory"), &decision), by(None, &decision)]);
+    // Parked: judged when it came, and not again when the submission releases it.
+    memory.turn_of(&rules, &[by(Some("reviews"), &decision)]);
+    memory.turn_of(&rules, &[by(Some("ticketing"), &submission), by(Some("ticketing"), &forged)]);
+    let outcomes = |input: &Input| memory.inbox.get(&input.inbound.key).map(|(_, outcome)| *outcome);
+    assert_eq!(outcomes(&by(Some("reviews"), &decision)), Some(Outcome::Applied));
+    assert_eq!(outcomes(&by(Some("ticketing"), &submission)), Some(Outcome::Applied));
+    let mut failed: Vec<_> = memory.failures.values().map(|f| (f.reason, f.event_id.as_str())).collect();
+    failed.sort_unstable();
+    let unauthenticated = ["d-1", "d-1", "s-1"].map(|id| ("unauthenticated", id));
+    assert_eq!(failed, [unauthenticated.as_slice(), &[("unauthorized", "d-1")]].concat());
+    let ids =
+        memory.outbox.iter().map(|event| serde_json::from_str::<serde_json::Value>(event).unwrap()["id"].to_string());
+    assert_eq!(ids.collect::<BTreeSet<_>>().len(), memory.outbox.len(), "no two answers are copies of one another");
 }

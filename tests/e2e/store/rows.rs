@@ -10,7 +10,7 @@ use reprieve::domain::history::{Chain, Hash, link};
 use reprieve::health::Light;
 use reprieve::store::postgres::views::PostgresViews;
 use reprieve::store::postgres::{PostgresStore, migrate};
-use reprieve::store::{Changes, Committed, InboxRow, NewParked, Outcome, Snapshot, Views, Wanted};
+use reprieve::store::{Changes, Committed, InboxRow, NewParked, Outcome, Snapshot, Views, Waiting, Wanted};
 use sqlx::{Row, query_scalar, raw_sql};
 
 use super::material::{count, decide, digest, failure, id, key, open, plain, read, submission, ticket_id, turn, write};
@@ -137,7 +137,7 @@ pub(crate) async fn parked_events_come_in_the_order_they_were_parked(url: &str) 
     let bodies: Vec<&[u8]> = snapshot.parked.iter().map(|row| row.event.body.as_slice()).collect();
     assert_eq!(bodies, [b"b", b"c", b"d"]);
     assert_eq!(snapshot.parked_count, 4, "counted for what nobody submits");
-    assert_eq!(snapshot.parked_for, BTreeMap::from([(id("EX-3"), 1)]));
+    assert_eq!(snapshot.parked_for, BTreeMap::from([(id("EX-3"), Waiting { events: 1, bytes: 1 })]));
     let mut expected = events[1..].to_vec();
     expected[1].properties = Properties::default();
     assert_eq!(snapshot.parked.iter().map(|row| row.event.clone()).collect::<Vec<_>>(), expected);

@@ -29,8 +29,10 @@ pub(crate) async fn every_statement_finds_its_rows_by_index_however_small_the_ta
             let plan = plan_of(&mut connection, sql).await;
             for node in plan.split("->").filter(|_| !sql.contains("count(*)")) {
                 let is_big = BIG.iter().any(|table| node.contains(&format!(" on {table} ")));
+                // Holds marked rows only, and is read in its order up to a limit.
+                let in_order = sql.contains("LIMIT") && node.contains(" using failures_retrying ");
                 assert!(
-                    !is_big || !node.contains("Scan") || node.contains("Cond: "),
+                    !is_big || !node.contains("Scan") || node.contains("Cond: ") || in_order,
                     "with {rows} rows\n{sql}\n{plan}"
                 );
             }

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 `GET` of thirty lines: enough for a worker on loopback, and no client crate to trust.
+//! HTTP/1.1 in thirty lines: enough for a worker on loopback, and no client crate to trust.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -19,9 +19,14 @@ pub(crate) struct Response {
 
 /// Asks for `path` and reads the answer to the end of the connection.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Response> {
+    ask(address, "GET", path).await
+}
+
+/// The same with another method, and an empty body.
+pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str) -> Result<Response> {
     let answer = tokio::time::timeout(ANSWER_TIME_MAX, async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
+use super::certificates::{Certificates, broker_settings};
 use super::process::{Process, free_port, tail};
 use super::{eventually, watchdog};
 
@@ -37,6 +38,8 @@ pub(crate) fn end_shared() {
 pub(crate) struct Servers {
     pub(crate) broker: Server,
     pub(crate) postgres: Server,
+    certificates: Certificates,
+    tls_port: u16,
 }
 
 impl Servers {
@@ -49,12 +52,28 @@ impl Servers {
     pub(crate) async fn own() -> Self {
         let folder = watchdog::root().join(format!("servers-{}", PAIRS.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        let (certificates, tls_port) = (Certificates::make(folder.join("certificates")), free_port());
+        let settings = folder.join("rabbitmq/conf.d");
+        std::fs::create_dir_all(&settings).expect("the temporary folder can be written");
+        std::fs::write(settings.join("tls.conf"), broker_settings(tls_port, &certificates)).expect("a settings file");
         let pair = Self {
+            certificates,
+            tls_port,
             broker: Server::new(Kind::RabbitMq, folder.join("rabbitmq")),
             postgres: Server::new(Kind::Postgres, folder.join("postgres")),
         };
         tokio::join!(pair.broker.start(), pair.postgres.start());
         pair
+    }
+
+    /// What the broker's TLS listener, and a database made to, accept.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// The broker's second port.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.tls_port
     }
 
     /// The broker's URL for a virtual host.

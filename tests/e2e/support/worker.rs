@@ -44,6 +44,12 @@ impl WorkerSetup {
         self
     }
 
+    /// Takes one environment variable away.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// The broker, or a proxy in front of it.
     pub(crate) fn amqp_url(self, url: &str) -> Self {
         self.env("AMQP_URL", url)
@@ -176,6 +182,11 @@ impl Worker {
     /// Asks it over HTTP.
     pub(crate) async fn get(&self, path: &str) -> std::io::Result<http::Response> {
         http::get(self.address, path).await
+    }
+
+    /// Tells it something over HTTP, without a body.
+    pub(crate) async fn post(&self, path: &str) -> std::io::Result<http::Response> {
+        http::ask(self.address, "POST", path).await
     }
 
     /// Everything it wrote so far, standard output and error together.

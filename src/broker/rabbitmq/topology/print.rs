@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::access;
 use super::{Argument, Kind, OBJECTS, Object};
 use crate::broker::rabbitmq::Settings;
 
@@ -37,10 +38,12 @@ pub fn definitions(settings: &Settings) -> Value {
             })
         })
         .collect();
-    json!({ "exchanges": exchanges, "queues": queues, "bindings": bindings })
+    let objects = [("exchanges", exchanges.into()), ("queues", queues.into()), ("bindings", bindings.into())];
+    let sections = objects.into_iter().chain(access::definitions(settings));
+    Value::Object(sections.map(|(name, section): (&str, Value)| (name.to_owned(), section)).collect())
 }
 
-/// The same for a person: one object a paragraph.
+/// The same for a person: one object a paragraph, then the users, and the trust table that goes with them.
 pub fn table(settings: &Settings) -> String {
     let mut text = String::new();
     for object in OBJECTS {
@@ -54,6 +57,12 @@ pub fn table(settings: &Settings) -> String {
             append(&mut text, format_args!("    from {}: {key}", settings.name(exchange)));
         }
     }
+    append(&mut text, format_args!("\n{}", access::table(settings)));
+    append(
+        &mut text,
+        format_args!("# The broker looks at routing keys, the worker at `type`: this belongs into reprieve.toml."),
+    );
+    append(&mut text, format_args!("{}", access::trust_table(settings)));
     text
 }
 
@@ -89,10 +98,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::broker::rabbitmq::Certificates;
 
     fn settings(prefix: &str) -> Settings {
         Settings {
             uri: "amqp://localhost".into(),
+            certificates: Certificates::default(),
             prefix: prefix.into(),
             prefetch: 1_000,
             wait_max: Duration::from_secs(30),
@@ -131,6 +142,7 @@ mod tests {
     fn the_prefix_stands_before_every_name_and_nothing_else() {
         let text = definitions(&settings("team-")).to_string();
         assert_eq!(text.matches("exceptions.").count(), text.matches("team-exceptions.").count());
+        assert_eq!(text.matches("reprieve-").count(), text.matches("team-reprieve-").count());
         assert!(text.contains("\"routing_key\":\"exception.#\""));
     }
 

@@ -45,12 +45,12 @@ impl Holds {
             return Some(Holds::Number);
         }
         Some(match fields::submission_field(path)?.kind {
-            Kind::Id | Kind::Word | Kind::Text => Holds::Text,
+            Kind::Id | Kind::Word | Kind::Verdict | Kind::Text | Kind::LongText | Kind::Time => Holds::Text,
             Kind::User => Holds::Person,
             Kind::Severity => Holds::Severity,
             Kind::Date => Holds::Date,
             Kind::Bool => Holds::Bool,
-            Kind::Score => Holds::Number,
+            Kind::Score | Kind::Count => Holds::Number,
             Kind::TextList => Holds::Texts,
             Kind::Object | Kind::ObjectList | Kind::Custom => Holds::Parts,
         })

@@ -1,0 +1,200 @@
+//! The operator's desk in the API, version 1. The command line shows the same objects and makes them with the same functions.
+
+mod query;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::problem::problem;
+use crate::contract::shapes::desk::{FailureShape, GroupShape, ListShape, OutboxShape, ParkedShape};
+use crate::store::desk::{Desk, DeskError, Filter, Group, Mark, OutboxState, ParkedEvent, StoredFailure, Verdict};
+use query::Query;
+
+/// The contract's `failure`.
+pub fn failure_shape(failure: &StoredFailure) -> FailureShape<'_> {
+    FailureShape {
+        failure_id: failure.id,
+        state: failure.state.word(),
+        reason: &failure.reason,
+        message: &failure.message,
+        event_source: &failure.source,
+        event_id: &failure.event_id,
+        event_type: failure.event_type.as_deref(),
+        exception_id: failure.exception_id.as_deref(),
+        fingerprint: &failure.fingerprint,
+        attempts: failure.attempts,
+        received_at: failure.received_at,
+        edited_from: failure.edited_from,
+        edited_to: failure.edited_to,
+        body_base64: BASE64_STANDARD.encode(&failure.body),
+        headers: &failure.properties.headers,
+    }
+}
+
+/// The contract's `group`.
+pub fn group_shape(group: &Group) -> GroupShape<'_> {
+    GroupShape {
+        fingerprint: &group.fingerprint,
+        reason: &group.reason,
+        count: group.count,
+        first_at: group.first_at,
+        last_at: group.last_at,
+        example_failure_id: group.example,
+    }
+}
+
+/// The contract's `parked`.
+pub fn parked_shape(event: &ParkedEvent) -> ParkedShape<'_> {
+    ParkedShape {
+        event_source: &event.source,
+        event_id: &event.event_id,
+        event_type: event.event_type.as_deref(),
+        exception_id: &event.exception_id,
+        parked_at: event.parked_at,
+        expires_at: event.expires_at,
+    }
+}
+
+/// The contract's `outbox`.
+pub fn outbox_shape(outbox: OutboxState) -> OutboxShape {
+    let OutboxState { pending, unroutable, oldest_age_s } = outbox;
+    OutboxShape { pending, unroutable, oldest_age_s }
+}
+
+/// `GET /api/v1/failures`
+pub(super) async fn failures(State(state): State<super::State>, uri: Uri) -> Response {
+    let read = Query::read(&uri, &[&Filter::NAMES, &["cursor", "limit"][..]].concat())
+        .and_then(|query| Ok((query.filter()?, query.parsed("cursor")?, query.limit()?)));
+    let (filter, after, limit) = match read {
+        Ok(read) => read,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why, &uri),
+    };
+    match state.desk.failures(&filter, after, limit).await {
+        Ok(page) => {
+            let items: Vec<_> = page.items.iter().map(failure_shape).collect();
+            list(&items, page.next.map(|cursor| cursor.to_string()).as_deref())
+        }
+        Err(error) => away(&error, &uri),
+    }
+}
+
+/// `GET /api/v1/failure-groups`
+pub(super) async fn groups(State(state): State<super::State>, uri: Uri) -> Response {
+    let read = Query::read(&uri, &[&Filter::NAMES, &["limit"][..]].concat())
+        .and_then(|query| Ok((query.filter()?, query.limit()?)));
+    let (filter, limit) = match read {
+        Ok(read) => read,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why, &uri),
+    };
+    match state.desk.groups(&filter, limit).await {
+        Ok(groups) => list(&groups.iter().map(group_shape).collect::<Vec<_>>(), None),
+        Err(error) => away(&error, &uri),
+    }
+}
+
+/// `GET /api/v1/parked`
+pub(super) async fn parked(State(state): State<super::State>, uri: Uri) -> Response {
+    let read = Query::read(&uri, &["exception", "cursor", "limit"])
+        .and_then(|query| Ok((query.filter()?.exception_id, query.parsed("cursor")?, query.limit()?)));
+    let (exception, after, limit) = match read {
+        Ok(read) => read,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why, &uri),
+    };
+    match state.desk.parked(exception.as_ref(), after, limit).await {
+        Ok(page) => {
+            let items: Vec<_> = page.items.iter().map(parked_shape).collect();
+            list(&items, page.next.map(|cursor| cursor.to_string()).as_deref())
+        }
+        Err(error) => away(&error, &uri),
+    }
+}
+
+/// `GET /api/v1/outbox`
+pub(super) async fn outbox(State(state): State<super::State>, uri: Uri) -> Response {
+    if let Err(why) = Query::read(&uri, &[]) {
+        return problem(StatusCode::BAD_REQUEST, &why, &uri);
+    }
+    match state.desk.outbox().await {
+        Ok(outbox) => Json(outbox_shape(outbox)).into_response(),
+        Err(error) => away(&error, &uri),
+    }
+}
+
+type FailurePath = Result<Path<String>, PathRejection>;
+
+/// `GET /api/v1/failures/{id}`
+pub(super) async fn failure(State(state): State<super::State>, uri: Uri, path: FailurePath) -> Response {
+    match id(path, &uri) {
+        Ok(id) => show(&state.desk, id, &uri).await,
+        Err(response) => response,
+    }
+}
+
+/// `POST /api/v1/failures/{id}/retry`
+pub(super) async fn retry(State(state): State<super::State>, uri: Uri, path: FailurePath) -> Response {
+    mark(&state.desk, Mark::Retry, path, &uri).await
+}
+
+/// `POST /api/v1/failures/{id}/discard`
+pub(super) async fn discard(State(state): State<super::State>, uri: Uri, path: FailurePath) -> Response {
+    mark(&state.desk, Mark::Discard, path, &uri).await
+}
+
+async fn mark(desk: &Arc<dyn Desk>, mark: Mark, path: FailurePath, uri: &Uri) -> Response {
+    let id = match id(path, uri) {
+        Ok(id) => id,
+        Err(response) => return response,
+    };
+    let found = match desk.mark(mark, &[id]).await {
+        Ok(found) => found.first().map(|(_, state)| *state),
+        Err(error) => return away(&error, uri),
+    };
+    match found.map(|state| (mark.verdict(state), state)) {
+        Some((Verdict::Forbidden, state)) => {
+            let detail = format!("failure {id} is {state}: only what is open can be {}", mark.makes());
+            problem(StatusCode::CONFLICT, &detail, uri)
+        }
+        Some((Verdict::Changed, state)) => {
+            let now = mark.makes();
+            tracing::info!(failure.id = %id, "failure {id} was {state} and is marked over HTTP: {now}");
+            show(desk, id, uri).await
+        }
+        Some((Verdict::Already, _)) | None => show(desk, id, uri).await,
+    }
+}
+
+async fn show(desk: &Arc<dyn Desk>, id: Uuid, uri: &Uri) -> Response {
+    match desk.failure(id).await {
+        Ok(Some(failure)) => Json(failure_shape(&failure)).into_response(),
+        Ok(None) => problem(StatusCode::NOT_FOUND, &format!("no failure has the id {id}"), uri),
+        Err(error) => away(&error, uri),
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the answer is moved once, and only to be sent")]
+fn id(path: FailurePath, uri: &Uri) -> Result<Uuid, Response> {
+    let id = path.ok().and_then(|Path(text)| Uuid::try_parse(&text).ok());
+    id.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "not a failure id: expected a UUID", uri))
+}
+
+fn list<T: Serialize>(items: &[T], next_cursor: Option<&str>) -> Response {
+    Json(ListShape { items, next_cursor }).into_response()
+}
+
+fn away(error: &DeskError, uri: &Uri) -> Response {
+    let path = uri.path();
+    tracing::warn!("{path} could not be answered: {error}");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer: try again later", uri)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

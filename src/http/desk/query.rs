@@ -1,0 +1,55 @@
+//! The part of the path behind the question mark, strictly: a parameter that is not known, or stands there twice, is told
+//! instead of being left out, or the answer would be to another question.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::http::Uri;
+
+use crate::store::desk::{Filter, Limit};
+
+/// Parameters by name.
+#[derive(Debug)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// Reads the parameters, of which each has to be known.
+    pub(super) fn read(uri: &Uri, known: &[&str]) -> Result<Self, String> {
+        let mut values = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            if !known.contains(&name.as_ref()) {
+                let expected = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(format!("parameter {name:?} is not known here: expected {expected}"));
+            }
+            if values.insert(name.to_string(), value.into_owned()).is_some() {
+                return Err(format!("parameter {name:?} stands there twice"));
+            }
+        }
+        Ok(Self(values))
+    }
+
+    /// Which failures are meant: the open ones, unless it says otherwise.
+    pub(super) fn filter(&self) -> Result<Filter, String> {
+        let mut filter = Filter::open();
+        let now = chrono::Utc::now();
+        for (name, value) in &self.0 {
+            filter.set(name, value, now).map_err(|error| told(name, &error))?;
+        }
+        Ok(filter)
+    }
+
+    /// How many items.
+    pub(super) fn limit(&self) -> Result<Limit, String> {
+        Ok(self.parsed("limit")?.unwrap_or(Limit::DEFAULT))
+    }
+
+    /// A value that has a text form of its own.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, String> {
+        self.0.get(name).map(|text| text.parse().map_err(|error| told(name, &error))).transpose()
+    }
+}
+
+fn told(name: &str, error: &impl Display) -> String {
+    format!("parameter {name}: {error}")
+}

@@ -1,0 +1,141 @@
+//! What is changed at the desk: the state of a failure, and by an edit a new failure beside the old one. Each is one short
+//! transaction under the write lock.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{query, query_as, query_scalar, raw_sql};
+use uuid::Uuid;
+
+use super::super::Fault;
+use super::super::read::uuid;
+use super::look::{self, by_filter, matching, properties, state, unsigned};
+use crate::contract::inbound::{Message, decode};
+use crate::domain::dates::Timestamp;
+use crate::domain::ids::ExceptionId;
+use crate::store::desk::{Cursor, Edit, Edited, FailureState, Filter, Limit, Mark, Step};
+
+/// The lock of every turn.
+const BEGIN: &str = "BEGIN READ WRITE; SELECT pg_advisory_xact_lock(5937275320454706789)";
+
+const THESE: &str = "UPDATE failures SET state = $1::text WHERE id = ANY($2::uuid[]) AND state = ANY($3::text[])";
+
+/// The rows are found in their order, so that a broken row of steps can be begun again where it broke.
+const NEXT: &str = concat!(
+    "WITH step AS (
+  SELECT f.id, f.received_at FROM failures AS f WHERE ",
+    matching!(),
+    "
+  AND f.state = ANY($8::text[])
+  AND ($9::timestamptz IS NULL OR (f.received_at, f.id) > ($9::timestamptz, $10::uuid))
+  ORDER BY f.received_at, f.id LIMIT $11::bigint
+), marked AS (
+  UPDATE failures SET state = $12::text WHERE id = ANY(ARRAY(SELECT id FROM step)) RETURNING id
+)
+SELECT received_at, id, (SELECT count(*) FROM marked) FROM step ORDER BY received_at DESC, id DESC LIMIT 1"
+);
+
+const OLD: &str = "SELECT state, properties FROM failures WHERE id = $1::uuid";
+
+const EXISTS: &str = "SELECT EXISTS (SELECT FROM failures WHERE id = $1::uuid)";
+
+const SAME: &str = "SELECT id FROM failures WHERE event_key = $1::uuid AND digest = $2::uuid";
+
+/// What was wrong is what was wrong before: nobody has looked at the new bytes yet.
+const INSERT: &str = "\
+INSERT INTO failures (
+  id, event_key, digest, reason, message, fingerprint, source, event_id, event_type, exception_id, state, received_at,
+  properties, body, edited_from)
+SELECT
+  $1::uuid, $2::uuid, $3::uuid, f.reason, f.message, f.fingerprint, $4::text, $5::text, $6::text, $7::text, 'retrying', now(),
+  $8::text, $9::bytea, f.id
+FROM failures AS f WHERE f.id = $10::uuid";
+
+/// Every statement of this file that is prepared.
+pub(super) const STATEMENTS: &[&str] = &[THESE, NEXT, OLD, EXISTS, SAME, INSERT];
+
+pub(super) async fn these(
+    connection: &mut PgConnection,
+    mark: Mark,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, FailureState)>, Fault> {
+    raw_sql(BEGIN).execute(&mut *connection).await?;
+    let found = look::states(connection, ids).await?;
+    query(THESE).bind(mark.makes().word()).bind(ids).bind(takes(mark)).execute(&mut *connection).await?;
+    raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
+    Ok(found)
+}
+
+fn takes(mark: Mark) -> Vec<&'static str> {
+    mark.takes().iter().map(|state| state.word()).collect()
+}
+
+pub(super) async fn next(
+    connection: &mut PgConnection,
+    mark: Mark,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: Limit,
+) -> Result<Step, Fault> {
+    raw_sql(BEGIN).execute(&mut *connection).await?;
+    let last: Option<(Timestamp, Uuid, i64)> = by_filter(query_as(NEXT), filter)
+        .bind(takes(mark))
+        .bind(after.map(|cursor| cursor.received_at))
+        .bind(after.map(|cursor| cursor.id))
+        .bind(limit.get())
+        .bind(mark.makes().word())
+        .fetch_optional(&mut *connection)
+        .await?;
+    raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
+    Ok(last.map_or(Step { changed: 0, next: None }, |(received_at, id, changed)| Step {
+        changed: unsigned(changed),
+        next: (changed >= limit.get()).then_some(Cursor { received_at, id }),
+    }))
+}
+
+pub(super) async fn edit(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<Edited, Fault> {
+    raw_sql(BEGIN).execute(&mut *connection).await?;
+    let edited = place(connection, id, edit).await?;
+    let end = if matches!(edited, Edited::Made(_)) { "COMMIT" } else { "ROLLBACK" };
+    raw_sql(end).execute(connection).await.map_err(Fault::Commit)?;
+    Ok(edited)
+}
+
+async fn place(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<Edited, Fault> {
+    let old: Option<(String, String)> = query_as(OLD).bind(id).fetch_optional(&mut *connection).await?;
+    let Some((word, stored)) = old else { return Ok(Edited::Unknown) };
+    let properties = edit.properties(&properties(&format!("failure {id}"), &stored));
+    let new = edit.id(id, &properties);
+    if query_scalar(EXISTS).bind(new).fetch_one(&mut *connection).await? {
+        return Ok(Edited::Already(new));
+    }
+    let state = state(id, &word)?;
+    if !Mark::Retry.takes().contains(&state) {
+        return Ok(Edited::Forbidden(state));
+    }
+    let inbound = decode(&Message {
+        content_type: properties.content_type.as_deref(),
+        content_encoding: properties.content_encoding.as_deref(),
+        headers: &properties.headers,
+        body: &edit.body,
+    });
+    let (key, digest) = (uuid(&inbound.key), uuid(&inbound.digest));
+    if let Some(same) = query_scalar(SAME).bind(key).bind(digest).fetch_optional(&mut *connection).await? {
+        return Ok(Edited::ChangesNothing(same));
+    }
+    let properties = serde_json::to_string(&properties).map_err(|error| Fault::Contradiction(error.to_string()))?;
+    query(INSERT)
+        .bind(new)
+        .bind(key)
+        .bind(digest)
+        .bind(&inbound.source)
+        .bind(&inbound.id)
+        .bind(inbound.event_type.as_deref())
+        .bind(inbound.exception_id.as_ref().map(ExceptionId::as_str))
+        .bind(properties)
+        .bind(&edit.body)
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    let discarded = FailureState::Discarded.word();
+    query(THESE).bind(discarded).bind(vec![id]).bind(takes(Mark::Retry)).execute(connection).await?;
+    Ok(Edited::Made(new))
+}
