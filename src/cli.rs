@@ -118,7 +118,7 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Topology(command) => topology::run(command, &config, &output).await,
             Command::Events(command) => events::run(command, &config, &output).await,
             Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
-            Command::Rules(command) => rules::run(&command, &config, &output),
+            Command::Rules(command) => rules::run(command, &config, &output).await,
             Command::Failures(command) => failures::run(command, &config, &output).await,
             Command::Parked(command) => parked::run(command, &config, &output).await,
             Command::Outbox(command) => outbox::run(command, &config, &output).await,

@@ -118,7 +118,7 @@ fn validate(input: Input, output: &Output) -> Result<(), ExitError> {
 }
 
 /// The events with the line each begins in: the items of one array, or the documents one after the other.
-fn split(text: &str) -> Result<Vec<(usize, &str)>, serde_json::Error> {
+pub(super) fn split(text: &str) -> Result<Vec<(usize, &str)>, serde_json::Error> {
     let raw: Vec<&RawValue> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text)?
     } else {

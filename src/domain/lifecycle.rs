@@ -16,6 +16,7 @@ use super::ticket::Ticket;
 mod submission;
 
 pub use submission::{Before, submit};
+pub(super) use submission::{broken_limit, derive, earliest_due_date};
 
 /// What comes of a command.
 #[derive(Clone, Debug, PartialEq)]

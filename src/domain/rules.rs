@@ -208,17 +208,19 @@ impl RuleSet {
         self.rules.iter().chain([&self.fallback]).map(|rule| rule.trace(facts)).collect()
     }
 
+    /// The whole explanation, for a person: every condition of every rule up to the one that matches, and nothing left out.
+    /// [`RuleSet::find`] makes the one that is stored, which has a bound.
+    pub fn explain(&self, facts: &Facts<'_>, requester: &UserId) -> Explanation {
+        let mut tried = self.trace(facts);
+        let found = tried.iter().position(|tried| tried.matched).unwrap_or_default();
+        tried.truncate(found + 1);
+        let rule = self.rules.get(found).unwrap_or(&self.fallback);
+        self.explanation(rule, tried, &self.plans(rule, facts), requester)
+    }
+
     fn assign(&self, rule: &Rule, tried: Vec<Tried>, facts: &Facts<'_>, requester: &UserId) -> Assignment {
-        let levels: Vec<_> = rule.levels.iter().map(|level| self.plan(level, facts)).collect();
-        let explained = levels.iter().zip(1..).map(|(plan, level)| plan.explained(level, requester)).collect();
-        let mut explanation = Explanation {
-            rules_version: self.version.clone(),
-            rules_hash: self.hash.clone(),
-            rule: rule.name.clone(),
-            truncated: false,
-            tried,
-            levels: explained,
-        };
+        let levels = self.plans(rule, facts);
+        let mut explanation = self.explanation(rule, tried, &levels, requester);
         explanation.fit();
         Assignment {
             rule: rule.name.clone(),
@@ -233,6 +235,21 @@ impl RuleSet {
             mandated_date: facts.mandated_date(),
             explanation,
         }
+    }
+
+    fn explanation(&self, rule: &Rule, tried: Vec<Tried>, levels: &[LevelPlan], requester: &UserId) -> Explanation {
+        Explanation {
+            rules_version: self.version.clone(),
+            rules_hash: self.hash.clone(),
+            rule: rule.name.clone(),
+            truncated: false,
+            tried,
+            levels: levels.iter().zip(1..).map(|(plan, level)| plan.explained(level, requester)).collect(),
+        }
+    }
+
+    fn plans(&self, rule: &Rule, facts: &Facts<'_>) -> Vec<LevelPlan> {
+        rule.levels.iter().map(|level| self.plan(level, facts)).collect()
     }
 
     /// A person named by a field of the event is eligible, whoever else is.

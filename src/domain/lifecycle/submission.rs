@@ -82,20 +82,28 @@ fn decided_by_policy(
     derived: Derived,
     earliest: NaiveDate,
 ) -> Option<Cause> {
-    let request = &submission.request;
-    let by_date = assignment.broken_by(request.requested_due_date, request.current_due_date, earliest);
-    // In the order of the contract's causes: the mandated date comes last.
-    let by_previous =
-        assignment.broken_by_previous(derived.previous_exceptions).then_some(Cause::MaxPreviousExceptions);
-    let broken = match by_date {
-        Some(Cause::KevDueDate) | None => by_previous.or(by_date),
-        other => other,
-    };
     let auto = rule.auto.map(|auto| match auto {
         Auto::Approve => Cause::AutoApproved,
         Auto::Deny => Cause::AutoDenied,
     });
-    broken.or(auto)
+    broken_limit(assignment, submission, derived, earliest).or(auto)
+}
+
+/// The first limit that the request breaks, in the order of the contract's causes: the mandated date comes last.
+pub(in crate::domain) fn broken_limit(
+    assignment: &Assignment,
+    submission: &Submission,
+    derived: Derived,
+    earliest: NaiveDate,
+) -> Option<Cause> {
+    let request = &submission.request;
+    let by_date = assignment.broken_by(request.requested_due_date, request.current_due_date, earliest);
+    let by_previous =
+        assignment.broken_by_previous(derived.previous_exceptions).then_some(Cause::MaxPreviousExceptions);
+    match by_date {
+        Some(Cause::KevDueDate) | None => by_previous.or(by_date),
+        other => other,
+    }
 }
 
 /// The exception before anybody was asked.
@@ -137,12 +145,12 @@ fn permitted(submission: &Submission, before: Before<'_>, scene: Scene<'_>) -> R
     if before.ticket_has_open { Err(Refusal::OpenRequestExists) } else { Ok(()) }
 }
 
-pub(super) fn earliest_due_date(submission: &Submission, ticket: Option<&Ticket>) -> NaiveDate {
+pub(in crate::domain) fn earliest_due_date(submission: &Submission, ticket: Option<&Ticket>) -> NaiveDate {
     let original = submission.request.original_due_date;
     ticket.map_or(original, |ticket| ticket.earliest_due_date.min(original))
 }
 
-pub(super) fn derive(
+pub(in crate::domain) fn derive(
     submission: &Submission,
     earliest: NaiveDate,
     ticket: Option<&Ticket>,

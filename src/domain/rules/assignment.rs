@@ -37,6 +37,17 @@ pub enum Pick {
     LeastLoaded,
 }
 
+impl Quorum {
+    /// As the file writes it.
+    pub fn word(self) -> String {
+        match self {
+            Quorum::Any => "any".to_owned(),
+            Quorum::All => "all".to_owned(),
+            Quorum::Number(number) => number.to_string(),
+        }
+    }
+}
+
 impl Pick {
     /// As the file writes it.
     pub fn word(self) -> &'static str {

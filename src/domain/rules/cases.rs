@@ -105,13 +105,7 @@ impl Case {
     fn run(&self, rules: &RuleSet) -> CaseResult {
         let facts = Facts { data: &self.data, derived: self.derived };
         let (rule, assignment) = rules.find(&facts, &self.requester);
-        let levels: Vec<BTreeSet<_>> = assignment
-            .levels
-            .iter()
-            .map(|level| {
-                level.candidates.iter().filter(|user| level.drops(user, &self.requester).is_none()).cloned().collect()
-            })
-            .collect();
+        let levels: Vec<_> = assignment.levels.iter().map(|level| level.available(&self.requester)).collect();
         let mut differences = Vec::new();
         let mut compare = |of: String, expected: String, actual: String| {
             if expected != actual {

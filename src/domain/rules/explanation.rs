@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::exception::Exception;
 use crate::domain::ids::UserId;
 
 /// Largest explanation, in bytes of JSON: it goes out with every assignment and stands in the exception's row, which every
@@ -103,6 +104,25 @@ impl Why {
 }
 
 impl Explanation {
+    /// Takes over how the levels of an exception were filled: its own explanation says who reviews those that have begun, and
+    /// who was dropped on that day.
+    pub fn begun(&mut self, exception: &Exception) {
+        for stored in exception.assignment.explanation.levels.iter().filter(|stored| stored.quorum.is_some()) {
+            if let Some(level) = self.levels.iter_mut().find(|level| level.level == stored.level) {
+                level.reviewers.clone_from(&stored.reviewers);
+                level.dropped.clone_from(&stored.dropped);
+                level.quorum = stored.quorum;
+                self.truncated |= exception.assignment.explanation.truncated;
+            }
+        }
+    }
+
+    /// What was found for a field, if any of the conditions that are told looked at it.
+    pub fn found(&self, field: &str) -> Option<&str> {
+        let mut conditions = self.tried.iter().flat_map(|tried| &tried.conditions);
+        conditions.find(|condition| condition.field == field)?.actual.as_deref()
+    }
+
     /// Leaves out the farthest rules, then the long lists of people, then the later levels, then the conditions, until it
     /// is below 16 KiB. The matched rule stays, if only by name.
     pub(super) fn fit(&mut self) {

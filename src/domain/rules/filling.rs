@@ -78,6 +78,11 @@ impl Assignment {
 }
 
 impl LevelPlan {
+    /// Who could review on a day when nobody is away, before `pick`, in alphabetical order.
+    pub fn available(&self, requester: &UserId) -> BTreeSet<UserId> {
+        self.candidates.iter().filter(|user| self.drops(user, requester).is_none()).cloned().collect()
+    }
+
     /// Who of the named is dropped whatever the day, and why.
     pub(super) fn drops(&self, user: &UserId, requester: &UserId) -> Option<Why> {
         if user == requester {

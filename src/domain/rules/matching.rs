@@ -2,6 +2,7 @@
 //! makes the innermost comparison false, and `not` turns that round.
 
 use chrono::NaiveDate;
+use serde::Serialize;
 
 use super::decimal::Decimal;
 use super::explanation::{Condition, Tried};
@@ -20,7 +21,7 @@ pub struct Facts<'a> {
 }
 
 /// Values the worker computes, in days or counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Derived {
     /// Requested date minus the ticket's current date.
     pub extension_days: i64,
