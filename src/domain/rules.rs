@@ -21,6 +21,8 @@ mod matching;
 mod node;
 mod reader;
 mod report;
+#[cfg(test)]
+pub(crate) mod schema;
 
 pub use assignment::{Assignment, KevDueDate, Level, LevelPlan, OnDeadline, Pick, Quorum, Timers};
 pub use cases::{CaseReport, CaseResult, Difference};

@@ -25,8 +25,12 @@ const NEUTRAL_DAYS_TO_DUE: i64 = 30;
 /// Longest extension a test may give, in days: more is a slip of the finger.
 const EXTENSION_DAYS_MAX: i64 = 100_000;
 
+/// What a test and its expectation may say.
+pub(super) const CASE: [&str; 3] = ["name", "request", "expect"];
+pub(super) const EXPECT: [&str; 3] = ["rule", "auto", "levels"];
+
 /// How a test says that the rule decides nothing by itself.
-const NO_AUTO: &str = "none";
+pub(super) const NO_AUTO: &str = "none";
 
 /// One test of the file.
 #[derive(Clone, Debug)]
@@ -144,7 +148,7 @@ pub(super) fn read(reader: &mut Reader, spot: &Spot<'_>, rules: Option<&[&str]>)
     let mut names = BTreeSet::new();
     let mut cases = Vec::new();
     for spot in reader.list(spot) {
-        let Some(case) = reader.members(&spot, &["name", "request", "expect"]) else { continue };
+        let Some(case) = reader.members(&spot, &CASE) else { continue };
         let name = reader.required(&case, "name", "what does the test show?");
         let name = name.and_then(|name| reader.text(&name).map(|text| (name, text)));
         if let Some((at, text)) = name.as_ref().filter(|(_, text)| !names.insert((*text).to_owned())) {
@@ -169,7 +173,7 @@ pub(super) fn read(reader: &mut Reader, spot: &Spot<'_>, rules: Option<&[&str]>)
 }
 
 fn read_expect(reader: &mut Reader, spot: &Spot<'_>, rules: Option<&[&str]>) -> Expect {
-    let Some(expect) = reader.members(spot, &["rule", "auto", "levels"]) else { return Expect::default() };
+    let Some(expect) = reader.members(spot, &EXPECT) else { return Expect::default() };
     if expect.all().next().is_none() {
         reader.error(spot, "nothing is expected: name the rule, `auto` or the levels");
     }

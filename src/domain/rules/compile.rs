@@ -13,14 +13,14 @@ use super::report::{Finding, Report, nearest};
 use super::{FALLBACK, Notify, Requesters, Reviewers, RuleSet};
 use crate::domain::ids::{UserId, hex};
 
-mod condition;
-mod limits;
-mod rule;
+pub(super) mod condition;
+pub(super) mod limits;
+pub(super) mod rule;
 
 /// The only form there is.
-const API_VERSION: &str = "reprieve/v1";
+pub(super) const API_VERSION: &str = "reprieve/v1";
 /// Longest `version`, in characters: it stands in every assignment.
-const VERSION_LENGTH_MAX: usize = 64;
+pub(super) const VERSION_LENGTH_MAX: usize = 64;
 /// The reasons of a file that names none.
 const REASONS: [&str; 6] = [
     "fix_unavailable",
@@ -88,8 +88,7 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn rule_set(&mut self, root: &Spot<'a>, text: &str) -> Option<RuleSet> {
-        let known = ["apiVersion", "version", "settings", "groups", "defaults", "rules", "fallback", "tests"];
-        let file = self.reader.members(root, &known)?;
+        let file = self.reader.members(root, &FILE)?;
         let version = self.versions(&file);
         let groups = file.get("groups");
         self.groups(groups.as_ref());
@@ -137,7 +136,7 @@ impl<'a> Compiler<'a> {
         let Some(groups) = groups.and_then(|groups| self.reader.map(groups)) else { return };
         for (key, group) in groups.all() {
             let before = self.faults();
-            let members = self.reader.members(&group, &["members"]);
+            let members = self.reader.members(&group, &GROUP);
             let members = members.and_then(|group| self.reader.required(&group, "members", "who is in the group?"));
             let users = members.as_ref().map_or_else(Vec::new, |members| self.reader.users(members));
             if let Some(members) = members.filter(|_| users.is_empty() && self.faults() == before) {
@@ -183,8 +182,7 @@ impl<'a> Compiler<'a> {
             }
         }
         if let Some(spot) = settings.get("notify") {
-            let words = [("assigned", Notify::Assigned), ("all", Notify::All)];
-            rules.notify = self.reader.word(&spot, &words).unwrap_or_default();
+            rules.notify = self.reader.word(&spot, &NOTIFY).unwrap_or_default();
         }
         if let Some(spot) = settings.get("expiry_warnings") {
             rules.expiry_warnings_days =
@@ -221,7 +219,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn may_request(&mut self, spot: Option<&Spot<'a>>) -> Requesters {
-        let may = spot.and_then(|spot| self.reader.members(spot, &["any", "users", "groups", "teams"]));
+        let may = spot.and_then(|spot| self.reader.members(spot, &MAY_REQUEST));
         let Some(may) = may else { return Requesters::Anybody };
         if self.anybody(&may) {
             return Requesters::Anybody;
@@ -243,7 +241,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn may_review(&mut self, spot: Option<&Spot<'a>>) -> Reviewers {
-        let may = spot.and_then(|spot| self.reader.members(spot, &["any", "users", "groups"]));
+        let may = spot.and_then(|spot| self.reader.members(spot, &MAY_REVIEW));
         let Some(may) = may else { return Reviewers::Named };
         if self.anybody(&may) {
             return Reviewers::Anybody;
@@ -269,9 +267,9 @@ impl<'a> Compiler<'a> {
     }
 
     fn deferral(&mut self, spot: &Spot<'a>) {
-        let Some(deferral) = self.reader.members(spot, &["confirmation"]) else { return };
+        let Some(deferral) = self.reader.members(spot, &DEFERRAL) else { return };
         let Some(confirmation) = deferral.get("confirmation") else { return };
-        if self.reader.word(&confirmation, &[("none", false), ("expected", true)]) == Some(true) {
+        if self.reader.word(&confirmation, &CONFIRMATIONS) == Some(true) {
             let message =
                 "`expected` is not built yet: an approval would be in force before it is confirmed; say `none`";
             self.reader.error(&confirmation, message);
@@ -312,8 +310,18 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// What `settings` may say.
-const SETTINGS: [&str; 9] = [
+// What each part of the file may say: the schema for editors is made of the same tables.
+
+pub(super) const FILE: [&str; 8] =
+    ["apiVersion", "version", "settings", "groups", "defaults", "rules", "fallback", "tests"];
+pub(super) const GROUP: [&str; 1] = ["members"];
+pub(super) const MAY_REQUEST: [&str; 4] = ["any", "users", "groups", "teams"];
+pub(super) const MAY_REVIEW: [&str; 3] = ["any", "users", "groups"];
+pub(super) const DEFERRAL: [&str; 1] = ["confirmation"];
+/// Each with whether it is still to be built.
+pub(super) const CONFIRMATIONS: [(&str, bool); 2] = [("none", false), ("expected", true)];
+pub(super) const NOTIFY: [(&str, Notify); 2] = [("assigned", Notify::Assigned), ("all", Notify::All)];
+pub(super) const SETTINGS: [&str; 9] = [
     "time_zone",
     "may_request",
     "may_review",
@@ -326,4 +334,4 @@ const SETTINGS: [&str; 9] = [
 ];
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -11,15 +11,15 @@ use crate::domain::rules::node::Value;
 use crate::domain::rules::reader::{Spot, or};
 
 /// Longest path of a field of the sender's own, in bytes: explanations show it.
-const PATH_LENGTH_MAX: usize = 128;
+pub(in crate::domain::rules) const PATH_LENGTH_MAX: usize = 128;
 /// Deepest `not`, lists and operators within one another.
 const DEPTH_MAX: usize = 8;
 
-const OPERATORS: [&str; 10] = ["not", "any", "all", "gt", "gte", "lt", "lte", "before", "after", "present"];
+pub(in crate::domain::rules) const OPERATORS: [&str; 10] = ["not", "any", "all", "gt", "gte", "lt", "lte", "before", "after", "present"];
 
 /// What a field holds, as far as comparisons care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
+pub(in crate::domain::rules) enum Holds {
     Text,
     Person,
     Severity,
@@ -34,7 +34,7 @@ enum Holds {
 }
 
 impl Holds {
-    fn of(path: &str) -> Option<Self> {
+    pub(in crate::domain::rules) fn of(path: &str) -> Option<Self> {
         if path == "reason" {
             return Some(Holds::Reason);
         }
@@ -56,7 +56,27 @@ impl Holds {
         })
     }
 
-    fn is_text(self) -> bool {
+    /// Whether an operator can be asked of it.
+    pub(in crate::domain::rules) fn takes(self, operator: &str) -> bool {
+        match operator {
+            "not" | "present" => true,
+            "any" | "all" => matches!(self, Holds::Texts | Holds::Anything),
+            "before" | "after" => matches!(self, Holds::Date | Holds::Anything),
+            _ => matches!(self, Holds::Number | Holds::Anything),
+        }
+    }
+
+    /// Whether it may be one of a list.
+    pub(in crate::domain::rules) fn is_one(self) -> bool {
+        !matches!(self, Holds::Texts | Holds::Parts)
+    }
+
+    /// What the elements of a list hold that `any` and `all` look at.
+    pub(in crate::domain::rules) fn element(self) -> Self {
+        if self == Holds::Texts { Holds::Text } else { self }
+    }
+
+    pub(in crate::domain::rules) fn is_text(self) -> bool {
         matches!(self, Holds::Text | Holds::Person | Holds::Severity | Holds::Reason | Holds::Anything)
     }
 
@@ -110,7 +130,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn one_of(&mut self, spot: &Spot<'a>, field: &str, holds: Holds, depth: usize) -> Option<Test> {
-        if matches!(holds, Holds::Texts | Holds::Parts) {
+        if !holds.is_one() {
             self.reader.error(spot, format!("{field} holds {}", holds.told()));
             return None;
         }
@@ -159,19 +179,13 @@ impl<'a> Compiler<'a> {
             "present" => return self.reader.boolean(spot).map(Test::Present),
             _ => {}
         }
-        let fits = match name {
-            "any" | "all" => matches!(holds, Holds::Texts | Holds::Anything),
-            "before" | "after" => matches!(holds, Holds::Date | Holds::Anything),
-            _ => matches!(holds, Holds::Number | Holds::Anything),
-        };
-        if !fits {
+        if !holds.takes(name) {
             self.reader.error(spot, format!("{field} holds {}; `{name}` cannot be asked of it", holds.told()));
             return None;
         }
-        let element = if holds == Holds::Texts { Holds::Text } else { holds };
         match name {
-            "any" => self.tests(spot, field, element, depth).map(Test::Any),
-            "all" => self.tests(spot, field, element, depth).map(Test::All),
+            "any" => self.tests(spot, field, holds.element(), depth).map(Test::Any),
+            "all" => self.tests(spot, field, holds.element(), depth).map(Test::All),
             "before" => self.day(spot).map(Test::Before),
             "after" => self.day(spot).map(Test::After),
             "gt" => self.amount(spot).map(|amount| Test::Than(Order::Gt, amount)),

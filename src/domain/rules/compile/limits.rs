@@ -10,7 +10,15 @@ use crate::domain::rules::reader::{Members, Spot};
 const MAX_EXTENSION_DAYS: u16 = 365;
 
 /// The keys of [`Clock`], wherever they may stand.
-pub(super) const TIMERS: [&str; 4] = ["remind_after", "escalate_after", "review_within", "on_deadline"];
+pub(in crate::domain::rules) const TIMERS: [&str; 4] = ["remind_after", "escalate_after", "review_within", "on_deadline"];
+
+/// The keys of [`Bounds`], and the words of keys here.
+pub(in crate::domain::rules) const LIMITS: [&str; 4] =
+    ["max_extension", "max_cumulative_extension", "max_previous_exceptions", "kev_due_date"];
+pub(in crate::domain::rules) const KEV_DUE_DATES: [(&str, KevDueDate); 2] =
+    [("cap", KevDueDate::Cap), ("ignore", KevDueDate::Ignore)];
+pub(in crate::domain::rules) const DEADLINES: [(&str, OnDeadline); 3] =
+    [("keep", OnDeadline::Keep), ("cancel", OnDeadline::Cancel), ("deny", OnDeadline::Deny)];
 
 /// Limits as one place says them.
 #[derive(Clone, Debug, Default)]
@@ -77,16 +85,13 @@ impl Clock {
 
 impl<'a> Compiler<'a> {
     pub(super) fn bounds(&mut self, spot: Option<&Spot<'a>>) -> Bounds<'a> {
-        const KNOWN: [&str; 4] =
-            ["max_extension", "max_cumulative_extension", "max_previous_exceptions", "kev_due_date"];
         let reader = &mut self.reader;
-        let Some(limits) = spot.and_then(|spot| reader.members(spot, &KNOWN)) else { return Bounds::default() };
-        let kev = [("cap", KevDueDate::Cap), ("ignore", KevDueDate::Ignore)];
+        let Some(limits) = spot.and_then(|spot| reader.members(spot, &LIMITS)) else { return Bounds::default() };
         Bounds {
             max_extension: limits.get("max_extension").and_then(|spot| reader.days(&spot)),
             max_cumulative_extension: limits.get("max_cumulative_extension").and_then(|spot| reader.days(&spot)),
             max_previous_exceptions: limits.get("max_previous_exceptions").and_then(|spot| reader.count(&spot)),
-            kev_due_date: limits.get("kev_due_date").and_then(|spot| reader.word(&spot, &kev).map(|word| (word, spot))),
+            kev_due_date: limits.get("kev_due_date").and_then(|spot| reader.word(&spot, &KEV_DUE_DATES).map(|word| (word, spot))),
         }
     }
 
@@ -100,9 +105,8 @@ impl<'a> Compiler<'a> {
         };
         let [remind_after, escalate_after, review_within] =
             ["remind_after", "escalate_after", "review_within"].map(&mut seconds);
-        let words = [("keep", OnDeadline::Keep), ("cancel", OnDeadline::Cancel), ("deny", OnDeadline::Deny)];
         let on_deadline = members.get("on_deadline").and_then(|spot| {
-            let word = reader.word(&spot, &words)?;
+            let word = reader.word(&spot, &DEADLINES)?;
             if word != OnDeadline::Keep {
                 reader.dormant(&spot, "on_deadline");
             }

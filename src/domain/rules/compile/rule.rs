@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Compiler;
 use super::limits::{Bounds, Clock, TIMERS};
-use crate::domain::fields::{self, Kind};
+use crate::domain::fields::{self, Field, Kind};
 use crate::domain::ids::UserId;
 use crate::domain::rules::assignment::{Pick, Quorum};
 use crate::domain::rules::node::Value;
@@ -12,9 +12,9 @@ use crate::domain::rules::reader::{Members, Spot};
 use crate::domain::rules::{Auto, FALLBACK, LevelRule, Named, Requesters, Rule};
 
 /// Longest name of a rule, in bytes: it stands in every event about the assignment.
-const NAME_LENGTH_MAX: usize = 128;
+pub(in crate::domain::rules) const NAME_LENGTH_MAX: usize = 128;
 /// Most levels of a rule: an explanation has to show them all, and nobody waits for more.
-const LEVELS_MAX: usize = 10;
+pub(in crate::domain::rules) const LEVELS_MAX: usize = 10;
 
 /// What holds for every rule that does not say otherwise.
 #[derive(Default)]
@@ -26,11 +26,23 @@ pub(super) struct Defaults<'a> {
     clock: Clock,
 }
 
-const PICKS: [(&str, Pick); 3] = [("all", Pick::All), ("hash", Pick::Hash), ("least_loaded", Pick::LeastLoaded)];
+/// What each part may say, beside the timers.
+pub(in crate::domain::rules) const DEFAULTS: [&str; 4] = ["quorum", "pick", "require", "limits"];
+pub(in crate::domain::rules) const RULE: [&str; 8] =
+    ["name", "description", "match", "levels", "reviewers", "auto", "require", "limits"];
+pub(in crate::domain::rules) const FALLBACK_RULE: [&str; 5] = ["levels", "reviewers", "auto", "require", "limits"];
+pub(in crate::domain::rules) const LEVEL: [&str; 4] = ["reviewers", "quorum", "pick", "escalate_to"];
+pub(in crate::domain::rules) const PEOPLE: [&str; 3] = ["users", "groups", "fields"];
+
+pub(in crate::domain::rules) const AUTOS: [(&str, Auto); 2] = [("approve", Auto::Approve), ("deny", Auto::Deny)];
+pub(in crate::domain::rules) const NOBODY: [(&str, ()); 1] = [("none", ())];
+pub(in crate::domain::rules) const QUORUMS: [(&str, Option<Quorum>); 3] =
+    [("any", Some(Quorum::Any)), ("all", Some(Quorum::All)), ("a number", None)];
+pub(in crate::domain::rules) const PICKS: [(&str, Pick); 3] = [("all", Pick::All), ("hash", Pick::Hash), ("least_loaded", Pick::LeastLoaded)];
 
 impl<'a> Compiler<'a> {
     pub(super) fn defaults(&mut self, spot: Option<&Spot<'a>>) -> Defaults<'a> {
-        let known = [&["quorum", "pick", "require", "limits"][..], &TIMERS].concat();
+        let known = [&DEFAULTS[..], &TIMERS].concat();
         let Some(defaults) = spot.and_then(|spot| self.reader.members(spot, &known)) else {
             return Defaults::default();
         };
@@ -44,8 +56,7 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn rules(&mut self, spot: Option<&Spot<'a>>, defaults: &Defaults<'a>) -> Vec<Rule> {
-        let known =
-            [&["name", "description", "match", "levels", "reviewers", "auto", "require", "limits"][..], &TIMERS];
+        let known = [&RULE[..], &TIMERS];
         let mut names = BTreeMap::from([(FALLBACK.to_owned(), 0)]);
         let mut rules = Vec::new();
         for spot in spot.map_or_else(Vec::new, |spot| self.reader.list(spot)) {
@@ -65,7 +76,7 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn fallback(&mut self, spot: &Spot<'a>, defaults: &Defaults<'a>) -> Rule {
-        let known = [&["levels", "reviewers", "auto", "require", "limits"][..], &TIMERS].concat();
+        let known = [&FALLBACK_RULE[..], &TIMERS].concat();
         let Some(members) = self.reader.members(spot, &known) else { return Rule::default() };
         let rule = self.rest_of(&members, defaults);
         if let Some(auto) = members.get("auto").filter(|_| rule.auto == Some(Auto::Approve)) {
@@ -95,9 +106,7 @@ impl<'a> Compiler<'a> {
     fn rest_of(&mut self, members: &Members<'a>, defaults: &Defaults<'a>) -> Rule {
         let bounds = self.bounds(members.get("limits").as_ref()).over(&defaults.bounds);
         let clock = self.clock(members).over(defaults.clock);
-        let auto = members
-            .get("auto")
-            .and_then(|spot| self.reader.word(&spot, &[("approve", Auto::Approve), ("deny", Auto::Deny)]));
+        let auto = members.get("auto").and_then(|spot| self.reader.word(&spot, &AUTOS));
         let said = ["levels", "reviewers", "auto"].iter().filter_map(|key| members.get(key)).collect::<Vec<_>>();
         if let [_, second, ..] = said.as_slice() {
             self.reader.error(second, "a rule has either `levels`, or `reviewers: none`, or `auto`");
@@ -105,7 +114,7 @@ impl<'a> Compiler<'a> {
         let levels = match (members.get("levels"), members.get("reviewers")) {
             (Some(levels), _) => self.levels(&levels, defaults, clock),
             (None, Some(nobody)) => {
-                self.reader.word(&nobody, &[("none", ())]);
+                self.reader.word(&nobody, &NOBODY);
                 vec![LevelRule { timers: clock.timers(), ..LevelRule::default() }]
             }
             (None, None) => {
@@ -148,7 +157,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn level(&mut self, spot: &Spot<'a>, defaults: &Defaults<'a>, clock: Clock) -> Option<LevelRule> {
-        let known = [&["reviewers", "quorum", "pick", "escalate_to"][..], &TIMERS].concat();
+        let known = [&LEVEL[..], &TIMERS].concat();
         let level = self.reader.members(spot, &known)?;
         let timers = self.clock(&level).over(clock).timers();
         let before = self.faults();
@@ -205,7 +214,7 @@ impl<'a> Compiler<'a> {
 
     fn reviewers(&mut self, spot: &Spot<'a>) -> Named {
         let before = self.faults();
-        let Some(named) = self.reader.members(spot, &["users", "groups", "fields"]) else { return Named::default() };
+        let Some(named) = self.reader.members(spot, &PEOPLE) else { return Named::default() };
         let mut users = named.get("users").map_or_else(Vec::new, |spot| self.named_users(&spot));
         for user in named.get("groups").map_or_else(Vec::new, |spot| self.members(&spot)) {
             if !users.contains(&user) {
@@ -222,9 +231,9 @@ impl<'a> Compiler<'a> {
     fn person_fields(&mut self, spot: &Spot<'a>) -> Vec<String> {
         let mut fields = Vec::new();
         for (item, path) in self.reader.texts(spot) {
-            let known = fields::submission_field(path).map(|field| field.kind);
-            let holds_a_person = matches!(known, Some(Kind::User | Kind::Text)) || path.starts_with("custom.");
-            if path == "requester.id" {
+            let known = fields::submission_field(path);
+            let holds_a_person = known.is_some_and(may_name_people) || path.starts_with("custom.");
+            if path == REQUESTER {
                 self.reader.error(&item, "the requester never reviews");
             } else if known.is_none() && !path.starts_with("custom.") {
                 let people = fields::SUBMISSION.iter().filter(|field| field.kind == Kind::User).map(|field| field.path);
@@ -246,8 +255,7 @@ impl<'a> Compiler<'a> {
             }
             return Some(Quorum::Number(number.max(1)));
         }
-        let words = [("any", Some(Quorum::Any)), ("all", Some(Quorum::All)), ("a number", None)];
-        self.reader.word(spot, &words).flatten()
+        self.reader.word(spot, &QUORUMS).flatten()
     }
 
     fn pick(&mut self, spot: &Spot<'a>) -> Option<Pick> {
@@ -270,4 +278,12 @@ impl<'a> Compiler<'a> {
         }
         paths
     }
+}
+
+/// The one person who never reviews.
+const REQUESTER: &str = "requester.id";
+
+/// Whether a level may name its reviewers by this field.
+pub(in crate::domain::rules) fn may_name_people(field: &Field) -> bool {
+    matches!(field.kind, Kind::User | Kind::Text) && field.path != REQUESTER
 }

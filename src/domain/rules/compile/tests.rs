@@ -1,6 +1,6 @@
 use super::*;
 
-const FULL: &str = include_str!("../../../../examples/rules-full.yaml");
+pub(in crate::domain::rules) const FULL: &str = include_str!("../../../../examples/rules-full.yaml");
 
 /// One slip in a file that is right is one error, with its place and what was meant.
 #[track_caller]
@@ -20,7 +20,7 @@ fn errors(changes: &[(&str, &str)], expected: &[&str]) {
 }
 
 /// What stands there, what is written instead, what is said of it.
-const SETTINGS_ROWS: &[(&str, &str, &str)] = &[
+pub(in crate::domain::rules) const SETTINGS_ROWS: &[(&str, &str, &str)] = &[
     (
         "reprieve/v1",
         "reprieve/v2",
@@ -103,7 +103,7 @@ fn what_is_wrong_with_the_file_and_its_settings() {
 }
 
 /// What stands there, what is written instead, what is said of it.
-const RULE_ROWS: &[(&str, &str, &str)] = &[
+pub(in crate::domain::rules) const RULE_ROWS: &[(&str, &str, &str)] = &[
     (
         "quorum: 2, review_within",
         "quorum: 5, review_within",
@@ -241,7 +241,7 @@ fn what_is_wrong_with_rules_and_levels() {
 }
 
 /// A condition, and what is said of it.
-const CONDITION_ROWS: &[(&str, &str)] = &[
+pub(in crate::domain::rules) const CONDITION_ROWS: &[(&str, &str)] = &[
     (
         "ticket.kve: true",
         "45:14: rules[0].match.ticket.kve: \"ticket.kve\" is no field of a submission; your own fields are `custom.<name>`; did you mean ticket.kev?",
@@ -337,7 +337,7 @@ fn what_is_wrong_with_conditions() {
 }
 
 /// What stands there, what is written instead, what is said of it.
-const TEST_ROWS: &[(&str, &str, &str)] = &[
+pub(in crate::domain::rules) const TEST_ROWS: &[(&str, &str, &str)] = &[
     (
         "expect: { rule: hopeless, auto: deny }",
         "expect: { rule: hopeles, auto: deny }",
@@ -412,7 +412,7 @@ fn warning(from: &str, to: &str, expected: &str) {
 }
 
 /// What stands there, what is written instead, what is said of it.
-const WARNING_ROWS: &[(&str, &str, &str)] = &[
+pub(in crate::domain::rules) const WARNING_ROWS: &[(&str, &str, &str)] = &[
     (
         "groups:\n  security",
         "groups:\n  crypto: { members: [tom@example.com] }\n  security",
