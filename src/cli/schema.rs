@@ -81,8 +81,7 @@ fn show(event_type: &str, output: &Output) -> Result<(), ExitError> {
         let message = format!("no schema describes {event_type}; `reprieve schema list` names those there are");
         return Err(ExitError::new(Code::NotFound, message));
     };
-    let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| ExitError::failed(error.to_string()))?;
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| ExitError::failed(error.to_string()))?;
     output.object(&value, |_, _| text.trim_end().to_owned())
 }
 

@@ -52,11 +52,7 @@ pub(super) fn unreadable(name: &str, message: String, output: &Output) -> Result
 
 fn shape<'a>(file: &'a str, report: &'a Report) -> CheckShape<'a> {
     let located = |findings: &'a [Finding]| findings.iter().map(|finding| Located { file, finding }).collect();
-    CheckShape {
-        ok: report.errors.is_empty(),
-        errors: located(&report.errors),
-        warnings: located(&report.warnings),
-    }
+    CheckShape { ok: report.errors.is_empty(), errors: located(&report.errors), warnings: located(&report.warnings) }
 }
 
 fn table(name: &str, text: &str, shape: &CheckShape<'_>, paint: Paint) -> String {

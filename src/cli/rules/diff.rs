@@ -158,11 +158,9 @@ async fn from_database(
                 return Ok(());
             }
             match submission::read(&stored.data) {
-                Ok(Document::Submission(submission)) => comparison.look(Question {
-                    submission: &submission,
-                    ticket: Some(&stored.ticket),
-                    at: stored.at,
-                }),
+                Ok(Document::Submission(submission)) => {
+                    comparison.look(Question { submission: &submission, ticket: Some(&stored.ticket), at: stored.at })
+                }
                 _ => comparison.skipped += 1,
             }
         }

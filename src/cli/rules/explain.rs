@@ -187,9 +187,9 @@ fn ticket_then(ticket: &Ticket, exception: &Exception) -> Ticket {
         ticket.approved = previous;
     }
     let days = explanation.found("cumulative_extension_days").and_then(|text| text.parse().ok());
-    let earliest = days.and_then(TimeDelta::try_days).and_then(|days| {
-        exception.request.requested_due_date.checked_sub_signed(days)
-    });
+    let earliest = days
+        .and_then(TimeDelta::try_days)
+        .and_then(|days| exception.request.requested_due_date.checked_sub_signed(days));
     ticket.earliest_due_date = earliest.unwrap_or(ticket.earliest_due_date);
     ticket
 }

@@ -69,8 +69,14 @@ mod tests {
 
     #[test]
     fn what_is_no_submission_is_told() {
-        check(&DATA.replacen("\"HIGH\"", "\"hihg\"", 1), "schema: data.ticket.severity: \"hihg\" is not known; expected one of critical, high, medium, low, info");
-        check(&DATA.replacen("\"EX-1\"", "\"EX-1\",\"exception_id\":\"EX-2\"", 1), "duplicate_key: the name \"exception_id\" stands twice in one object");
+        check(
+            &DATA.replacen("\"HIGH\"", "\"hihg\"", 1),
+            "schema: data.ticket.severity: \"hihg\" is not known; expected one of critical, high, medium, low, info",
+        );
+        check(
+            &DATA.replacen("\"EX-1\"", "\"EX-1\",\"exception_id\":\"EX-2\"", 1),
+            "duplicate_key: the name \"exception_id\" stands twice in one object",
+        );
         for text in ["42", "[]", "{}", ""] {
             assert!(read(text).is_err(), "{text}");
         }

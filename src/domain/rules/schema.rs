@@ -25,8 +25,20 @@ pub(crate) fn schema(id: &str) -> Value {
         ("people", people()),
         ("level", object(&[&LEVEL[..], &TIMERS].concat(), &["reviewers"], in_level)),
         ("user", json!({ "type": ["string", "number"], "pattern": "^\\s*[!-~]{1,128}\\s*$" })),
-        ("days", told("A number of days, as in 90d.", &json!({ "type": "string", "pattern": "^0*[1-9][0-9]*d$", "maxLength": 5 }))),
-        ("time", told("A time, as in 2d, 12h, 30m or 45s.", &json!({ "type": "string", "pattern": "^0*[1-9][0-9]*[dhms]$", "maxLength": 5 }))),
+        (
+            "days",
+            told(
+                "A number of days, as in 90d.",
+                &json!({ "type": "string", "pattern": "^0*[1-9][0-9]*d$", "maxLength": 5 }),
+            ),
+        ),
+        (
+            "time",
+            told(
+                "A time, as in 2d, 12h, 30m or 45s.",
+                &json!({ "type": "string", "pattern": "^0*[1-9][0-9]*[dhms]$", "maxLength": 5 }),
+            ),
+        ),
         ("path", path(|_| true)),
     ] {
         definitions[name] = definition;

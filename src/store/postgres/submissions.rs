@@ -69,6 +69,14 @@ pub struct Submitted {
     key: i64,
 }
 
+impl Submitted {
+    /// For tests of those who ask.
+    #[cfg(test)]
+    pub(crate) fn new(exception: Exception, at: Timestamp, data: String, ticket: Ticket) -> Self {
+        Self { exception, at, data, ticket, key: 1 }
+    }
+}
+
 /// Asks a Postgres database what was submitted.
 pub struct PostgresSubmissions {
     pool: PgPool,
@@ -187,5 +195,46 @@ fn as_it_was(it: &mut Submitted, past: &[Past]) {
     };
     it.ticket.approved = u32::try_from(past.iter().filter(approved).count()).unwrap_or(u32::MAX);
     let earliest = past.iter().filter(before).map(|other| other.original_due_date).min();
-    it.ticket.earliest_due_date = earliest.unwrap_or(it.exception.request.original_due_date);
+    let own = it.exception.request.original_due_date;
+    it.ticket.earliest_due_date = earliest.map_or(own, |earliest| earliest.min(own));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::shapes::tests::sample;
+    use crate::domain::dates::{parse_date, parse_time};
+
+    /// Of the other requests of a ticket: the key, the hour of the approval, the day in November that was the first date.
+    #[track_caller]
+    fn check(others: &[(i64, Option<u32>, u32)], approved: u32, earliest: &str) {
+        let hour = |hour| parse_time(&format!("2026-11-24T{hour:02}:00:00Z")).unwrap();
+        let past: Vec<_> = others
+            .iter()
+            .map(|(key, approved, day)| Past {
+                key: *key,
+                original_due_date: parse_date(&format!("2026-11-{day:02}")).unwrap(),
+                approved_at: approved.map(hour),
+            })
+            .collect();
+        let exception = sample().0;
+        let id = exception.ticket_id.clone();
+        let ticket = Ticket { id, earliest_due_date: NaiveDate::MIN, approved: 99, last_event_at: None };
+        let mut it = Submitted { exception, at: hour(12), data: String::new(), ticket, key: 10 };
+        it.exception.request.original_due_date = parse_date("2026-11-20").unwrap();
+        as_it_was(&mut it, &past);
+        let expected = (approved, parse_date(earliest).unwrap());
+        assert_eq!((it.ticket.approved, it.ticket.earliest_due_date), expected, "{others:?}");
+    }
+
+    #[test]
+    fn the_ticket_is_as_it_was_before() {
+        check(&[], 0, "2026-11-20");
+        check(&[(10, Some(13), 20)], 0, "2026-11-20");
+        check(&[(9, Some(11), 5), (10, None, 20)], 1, "2026-11-05");
+        // Approved or submitted only afterwards.
+        check(&[(9, Some(13), 5), (11, None, 3)], 0, "2026-11-05");
+        check(&[(8, Some(9), 25), (9, Some(12), 21), (11, Some(12), 3)], 2, "2026-11-20");
+        check(&[(9, None, 5)], 0, "2026-11-05");
+    }
 }

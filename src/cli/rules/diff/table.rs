@@ -1,6 +1,6 @@
 //! The differences for a person: the counts first, then request by request.
 
-use super::{Differing, DiffShape, changes};
+use super::{DiffShape, Differing, changes};
 use crate::cli::output::{Paint, columns, tame};
 
 /// Requests that are shown one by one: more would hide the counts.

@@ -32,7 +32,11 @@ fn head(it: &Explained, paint: Paint) -> String {
     let hash = explanation.rules_hash.get(..12).unwrap_or(&explanation.rules_hash);
     let when = if it.status.is_some() { "submitted" } else { "as if submitted" };
     let mut lines = vec![
-        format!("{}{status}  {}", paint.bold(&it.exception_id), paint.bold(format!("rule {}", tame(&explanation.rule)))),
+        format!(
+            "{}{status}  {}",
+            paint.bold(&it.exception_id),
+            paint.bold(format!("rule {}", tame(&explanation.rule)))
+        ),
         paint.dim(format!(
             "{when} {}, rules version {}, hash {}",
             time(it.at),

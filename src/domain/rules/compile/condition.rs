@@ -15,7 +15,8 @@ pub(in crate::domain::rules) const PATH_LENGTH_MAX: usize = 128;
 /// Deepest `not`, lists and operators within one another.
 const DEPTH_MAX: usize = 8;
 
-pub(in crate::domain::rules) const OPERATORS: [&str; 10] = ["not", "any", "all", "gt", "gte", "lt", "lte", "before", "after", "present"];
+pub(in crate::domain::rules) const OPERATORS: [&str; 10] =
+    ["not", "any", "all", "gt", "gte", "lt", "lte", "before", "after", "present"];
 
 /// What a field holds, as far as comparisons care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

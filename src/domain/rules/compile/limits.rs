@@ -10,7 +10,8 @@ use crate::domain::rules::reader::{Members, Spot};
 const MAX_EXTENSION_DAYS: u16 = 365;
 
 /// The keys of [`Clock`], wherever they may stand.
-pub(in crate::domain::rules) const TIMERS: [&str; 4] = ["remind_after", "escalate_after", "review_within", "on_deadline"];
+pub(in crate::domain::rules) const TIMERS: [&str; 4] =
+    ["remind_after", "escalate_after", "review_within", "on_deadline"];
 
 /// The keys of [`Bounds`], and the words of keys here.
 pub(in crate::domain::rules) const LIMITS: [&str; 4] =
@@ -91,7 +92,9 @@ impl<'a> Compiler<'a> {
             max_extension: limits.get("max_extension").and_then(|spot| reader.days(&spot)),
             max_cumulative_extension: limits.get("max_cumulative_extension").and_then(|spot| reader.days(&spot)),
             max_previous_exceptions: limits.get("max_previous_exceptions").and_then(|spot| reader.count(&spot)),
-            kev_due_date: limits.get("kev_due_date").and_then(|spot| reader.word(&spot, &KEV_DUE_DATES).map(|word| (word, spot))),
+            kev_due_date: limits
+                .get("kev_due_date")
+                .and_then(|spot| reader.word(&spot, &KEV_DUE_DATES).map(|word| (word, spot))),
         }
     }
 

@@ -38,7 +38,8 @@ pub(in crate::domain::rules) const AUTOS: [(&str, Auto); 2] = [("approve", Auto:
 pub(in crate::domain::rules) const NOBODY: [(&str, ()); 1] = [("none", ())];
 pub(in crate::domain::rules) const QUORUMS: [(&str, Option<Quorum>); 3] =
     [("any", Some(Quorum::Any)), ("all", Some(Quorum::All)), ("a number", None)];
-pub(in crate::domain::rules) const PICKS: [(&str, Pick); 3] = [("all", Pick::All), ("hash", Pick::Hash), ("least_loaded", Pick::LeastLoaded)];
+pub(in crate::domain::rules) const PICKS: [(&str, Pick); 3] =
+    [("all", Pick::All), ("hash", Pick::Hash), ("least_loaded", Pick::LeastLoaded)];
 
 impl<'a> Compiler<'a> {
     pub(super) fn defaults(&mut self, spot: Option<&Spot<'a>>) -> Defaults<'a> {

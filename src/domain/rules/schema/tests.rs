@@ -57,7 +57,7 @@ fn what_is_only_unwise_is_valid() {
 }
 
 /// The parts of messages about what no schema can see: names that lead nowhere, and what follows from two places at once.
-const BEYOND: [&str; 14] = [
+const BEYOND: [&str; 11] = [
     "no zone of the IANA database",
     "there is no group named",
     "`any: true` lets everybody",
@@ -69,9 +69,6 @@ const BEYOND: [&str; 14] = [
     "expected 1 to 100000",
     "cannot approve by itself",
     "conditions within conditions",
-    "is named hopeless too",
-    "the name fallback is taken",
-    "duplicate mapping key",
 ];
 
 /// Each slip that the compiler finds in the full example, one at a time: the schema finds it too, but for the kinds above.
@@ -82,17 +79,19 @@ fn what_the_compiler_refuses_is_invalid() {
         CONDITION_ROWS.iter().map(|(to, said)| (exploited, format!("match: {{ {to} }}"), *said)).collect();
     let rows = [SETTINGS_ROWS, RULE_ROWS, TEST_ROWS].into_iter().flatten();
     let rows = rows.map(|(from, to, said)| (*from, (*to).to_owned(), *said)).chain(conditions);
-    let (mut seen, mut beyond) = (0, 0);
+    let (mut seen, mut beyond) = (0, std::collections::BTreeSet::new());
     for (from, to, said) in rows {
         let Ok(node) = Node::parse(&FULL.replacen(from, &to, 1)) else { continue };
-        if BEYOND.iter().any(|part| said.contains(part)) {
-            beyond += 1;
+        if let Some(part) = BEYOND.iter().find(|part| said.contains(**part)) {
+            beyond.insert(part);
             continue;
         }
         assert!(!validator().is_valid(&json_of(&node)), "{said}");
         seen += 1;
     }
-    assert!(seen > 3 * beyond, "{seen} seen, {beyond} not");
+    assert!(seen > 55, "{seen}");
+    // Deep conditions are made in a test of their own.
+    assert_eq!(beyond.len(), BEYOND.len() - 1, "one of the kinds is no more: {beyond:?}");
 }
 
 /// The short file in forms that people write; the compiler and the schema say the same of each.
