@@ -159,7 +159,8 @@ async fn from_database(
             }
             match submission::read(&stored.data) {
                 Ok(Document::Submission(submission)) => {
-                    comparison.look(Question { submission: &submission, ticket: Some(&stored.ticket), at: stored.at })
+                    let ticket = Some(&stored.ticket);
+                    comparison.look(Question { submission: &submission, ticket, at: stored.at });
                 }
                 _ => comparison.skipped += 1,
             }
@@ -199,7 +200,7 @@ impl Comparison {
             .into_iter()
             .map(|((old, new), count)| Move { old: old.to_owned(), new: new.to_owned(), count })
             .collect();
-        moves.sort_by(|one, other| other.count.cmp(&one.count));
+        moves.sort_by_key(|it| std::cmp::Reverse(it.count));
         DiffShape {
             looked_at: self.looked_at,
             different: self.items.len(),

@@ -34,8 +34,11 @@ fn compared(new: &str) -> DiffShape {
     comparison.shape()
 }
 
-/// What is written instead, and what becomes different: exceptions, fields, words.
-const ROWS: &[(&str, &str, &[(&str, &[&str], &str)])] = &[
+/// An exception that becomes different, in which fields, and the first of the changes in words.
+type Changed = (&'static str, &'static [&'static str], &'static str);
+
+/// What stands there, what is written instead, what becomes different.
+const ROWS: &[(&str, &str, &[Changed])] = &[
     ("version: \"1\"", "version: \"2\"", &[]),
     ("lte: 14", "lte: 3", &[("EX-1", &["rule", "auto", "levels"], "rule small -> high")]),
     ("auto: approve", "auto: deny", &[("EX-1", &["auto"], "auto approve -> deny")]),
