@@ -19,6 +19,7 @@ mod outbox;
 mod output;
 mod parked;
 mod parts;
+mod rules;
 mod run;
 mod schema;
 mod topology;
@@ -71,6 +72,9 @@ enum Command {
     /// Exception requests
     #[command(subcommand)]
     Exceptions(exceptions::Command),
+    /// The rules file
+    #[command(subcommand)]
+    Rules(rules::Command),
     /// Events that could not be processed
     #[command(subcommand)]
     Failures(failures::Command),
@@ -116,6 +120,7 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Topology(command) => topology::run(command, &config, &output).await,
             Command::Events(command) => events::run(command, &config, &output).await,
             Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
+            Command::Rules(command) => rules::run(command, &config, &output).await,
             Command::Failures(command) => failures::run(command, &config, &output).await,
             Command::Parked(command) => parked::run(command, &config, &output).await,
             Command::Outbox(command) => outbox::run(command, &config, &output).await,

@@ -13,5 +13,6 @@ pub mod json;
 pub mod lifecycle;
 pub mod outcome;
 pub mod refusal;
+pub mod routing;
 pub mod rules;
 pub mod ticket;

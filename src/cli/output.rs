@@ -134,6 +134,10 @@ impl Paint {
         self.wrap("31", text)
     }
 
+    pub(super) fn warn(self, text: impl Display) -> String {
+        self.wrap("33", text)
+    }
+
     fn wrap(self, code: &str, text: impl Display) -> String {
         match self {
             Paint::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),

@@ -17,11 +17,11 @@ use crate::contract::schema::{self, Direction, SCHEMAS};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List the types of events, in and out
+    /// List the types of events, in and out, and the rules file
     List,
-    /// Print the JSON Schema of a type
+    /// Print the JSON Schema of a type, or of the rules file
     Show {
-        /// The type, such as exception.submitted.v1
+        /// The type, such as exception.submitted.v1, or rules
         #[arg(value_name = "TYPE")]
         event_type: String,
     },
@@ -34,7 +34,11 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command, output: &Output) -> Result<(), ExitError> {
     match command {
-        Command::List => output.list(&SCHEMAS.map(|schema| Listed::of(&schema)), list),
+        Command::List => {
+            let rules = Listed { event_type: schema::RULES, direction: "file", id: schema::id(schema::RULES) };
+            let all: Vec<_> = SCHEMAS.iter().map(Listed::of).chain([rules]).collect();
+            output.list(&all, list)
+        }
         Command::Show { event_type } => show(&event_type, output),
         Command::Validate { file } => validate(input::open(&file)?, output),
     }
@@ -68,14 +72,17 @@ fn list(types: &[Listed], paint: Paint) -> String {
 }
 
 fn show(event_type: &str, output: &Output) -> Result<(), ExitError> {
-    let Some(schema) = schema::find(event_type) else {
+    let text = match event_type {
+        schema::RULES => Some(schema::RULES_TEXT),
+        other => schema::find(other).map(|schema| schema.text),
+    };
+    let Some(text) = text else {
         let event_type = tame(event_type);
         let message = format!("no schema describes {event_type}; `reprieve schema list` names those there are");
         return Err(ExitError::new(Code::NotFound, message));
     };
-    let value: serde_json::Value =
-        serde_json::from_str(schema.text).map_err(|error| ExitError::failed(error.to_string()))?;
-    output.object(&value, |_, _| schema.text.trim_end().to_owned())
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| ExitError::failed(error.to_string()))?;
+    output.object(&value, |_, _| text.trim_end().to_owned())
 }
 
 /// What is said of one event.
@@ -118,7 +125,7 @@ fn validate(input: Input, output: &Output) -> Result<(), ExitError> {
 }
 
 /// The events with the line each begins in: the items of one array, or the documents one after the other.
-fn split(text: &str) -> Result<Vec<(usize, &str)>, serde_json::Error> {
+pub(super) fn split(text: &str) -> Result<Vec<(usize, &str)>, serde_json::Error> {
     let raw: Vec<&RawValue> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text)?
     } else {

@@ -9,7 +9,7 @@ use super::schema;
 use crate::domain::actor::Actor;
 use crate::domain::dates::Timestamp;
 use crate::domain::emission::{Emission, RequesterNotice, ReviewerNotice};
-use crate::domain::exception::{Cause, Enforcement, Exception, Status};
+use crate::domain::exception::{Cause, Enforcement, Exception, Status, Vote};
 
 mod data;
 #[cfg(test)]
@@ -317,13 +317,20 @@ fn deferral_requested(
         extension_days,
         cumulative_extension_days,
         reason: &request.reason,
-        approved_by: exception
-            .votes
-            .iter()
-            .map(|vote| Approver { id: &vote.reviewer, level: vote.level, at: Moment::of(vote.at) })
-            .collect(),
+        approved_by: approvers(exception),
         lock_scope: true,
     }
+}
+
+/// The counted votes, or the rule that approved by itself.
+fn approvers(exception: &Exception) -> Vec<Approver> {
+    let policy = exception.decided_by_policy().map(|policy| Approver {
+        id: policy.id,
+        level: 0,
+        at: Moment::of(exception.decided_at.unwrap_or(exception.updated_at)),
+    });
+    let vote = |vote: &Vote| Approver { id: vote.reviewer.to_string(), level: vote.level, at: Moment::of(vote.at) };
+    exception.votes.iter().map(vote).chain(policy).collect()
 }
 
 fn summary(exception: &Exception) -> Summary<'_> {

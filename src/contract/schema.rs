@@ -1,4 +1,4 @@
-//! The published JSON Schemas, one file a type in `schemas/`, embedded here. Nothing is checked against them at run time: for
+//! The published JSON Schemas, one file a type in `schemas/`, and one of the rules file, embedded here. Nothing is checked against them at run time: for
 //! what comes in the decoder is the authority, what goes out is what they are made from. The test below renews the files.
 
 /// Which way events of a type go.
@@ -43,6 +43,12 @@ pub const SCHEMAS: [Schema; 9] = schemas! {
     Outbound "ticket.deferral_requested.v1",
     Outbound "event.rejected.v1",
 };
+
+/// What the schema of the rules file is called: no type of event has a name like it.
+pub const RULES: &str = "rules";
+
+/// The schema of the rules file, for editors.
+pub const RULES_TEXT: &str = include_str!("../../schemas/rules.json");
 
 /// The schema of a type.
 pub fn find(event_type: &str) -> Option<&'static Schema> {

@@ -46,4 +46,9 @@ impl Actor {
     pub fn user(id: &UserId) -> Self {
         Self { id: id.to_string(), kind: ActorKind::User }
     }
+
+    /// A rule that decides by itself.
+    pub fn policy(rule: &str) -> Self {
+        Self { id: format!("policy:{rule}"), kind: ActorKind::Policy }
+    }
 }

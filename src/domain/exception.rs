@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::actor::Actor;
 use super::dates::Timestamp;
 use super::history::Chain;
 use super::ids::{DecisionId, Digest, ExceptionId, TicketId, UserId};
@@ -71,8 +72,18 @@ pub enum Cause {
     Approved,
     /// A reviewer said no.
     Denied,
+    /// A rule approves by itself.
+    AutoApproved,
+    /// A rule denies by itself.
+    AutoDenied,
     /// The request was beyond the longest extension.
     MaxExtension,
+    /// The request was beyond the longest extension of all exceptions of the ticket together.
+    MaxCumulativeExtension,
+    /// Too many exceptions of the ticket were approved before.
+    MaxPreviousExceptions,
+    /// The request was beyond the date that is mandated for a known-exploited finding.
+    KevDueDate,
     /// A newer exception came into force.
     Superseded,
 }
@@ -169,6 +180,20 @@ impl Exception {
     /// Whether the ticket runs, or is about to run, on the approved date.
     pub fn is_enforced(&self) -> bool {
         matches!(self.enforcement, Enforcement::Pending | Enforcement::InForce)
+    }
+
+    /// Who approved or denied it, if a rule did.
+    pub fn decided_by_policy(&self) -> Option<Actor> {
+        let by_policy = match self.cause {
+            Cause::AutoApproved
+            | Cause::AutoDenied
+            | Cause::MaxExtension
+            | Cause::MaxCumulativeExtension
+            | Cause::MaxPreviousExceptions
+            | Cause::KevDueDate => true,
+            Cause::Submitted | Cause::Approved | Cause::Denied | Cause::Superseded => false,
+        };
+        by_policy.then(|| Actor::policy(&self.assignment.rule))
     }
 
     /// Both axes at once.

@@ -3,17 +3,20 @@
 
 use chrono::NaiveDate;
 
-use super::actor::{Actor, ActorKind};
-use super::command::{Decision, Submission, Verdict};
+use super::actor::Actor;
+use super::command::{Decision, Verdict};
 use super::dates::{Timestamp, day};
 use super::emission::{Emission, RequesterNotice, ReviewerNotice};
 use super::exception::{Cause, EndedReason, Enforcement, Exception, Status, Vote};
-use super::history::Chain;
-use super::ids::Digest;
-use super::json::Json;
+use super::ids::{Digest, ExceptionId, UserId};
 use super::refusal::Refusal;
-use super::rules::{Assignment, Derived, Facts, Level, Rule, RuleSet};
+use super::rules::{Assignment, Filling, People, RuleSet};
 use super::ticket::Ticket;
+
+mod submission;
+
+pub use submission::{Before, submit};
+pub(super) use submission::{broken_limit, derive, earliest_due_date};
 
 /// What comes of a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,157 +38,51 @@ impl From<Result<(Exception, Vec<Emission>), Refusal>> for Ruling {
     }
 }
 
-/// What is known when a submission comes in.
+/// What holds while a turn decides.
 #[derive(Clone, Copy, Debug)]
-pub struct Before<'a> {
-    /// The exception of this id.
-    pub existing: Option<&'a Exception>,
-    /// The ticket, if any exception named it before.
-    pub ticket: Option<&'a Ticket>,
-    /// Whether another request for the ticket is open.
-    pub ticket_has_open: bool,
+pub struct Scene<'a> {
+    /// The rules in force.
+    pub rules: &'a RuleSet,
+    /// Absences and load, as they are at this point of the turn.
+    pub people: &'a People,
+    /// The turn's time.
+    pub now: Timestamp,
 }
 
-/// `exception.submitted`: T1, T2, T4, T25.
-pub fn submit(submission: &Submission, digest: Digest, before: Before<'_>, rules: &RuleSet, now: Timestamp) -> Ruling {
-    if let Some(existing) = before.existing {
-        return if existing.submission == digest { Ruling::Nothing } else { Ruling::Refused(Refusal::ExceptionExists) };
+impl Scene<'_> {
+    fn today(&self) -> NaiveDate {
+        day(self.now, self.rules.zone)
     }
-    new_exception(submission, digest, before, rules, now).into()
-}
 
-fn new_exception(
-    submission: &Submission,
-    digest: Digest,
-    before: Before<'_>,
-    rules: &RuleSet,
-    now: Timestamp,
-) -> Result<(Exception, Vec<Emission>), Refusal> {
-    let request = &submission.request;
-    let today = day(now, rules.zone);
-    permitted(submission, before, rules, today)?;
-    let derived = derive(submission, before.ticket, today);
-    let (rule, mut assignment) = rules.find(&Facts { data: &submission.data, derived }, &request.requester);
-    required(rule, &submission.data)?;
-    let over_limit = derived.extension_days > rule.max_extension_days;
-    let level = assignment.begin(1, &request.requester).unwrap_or_else(nobody);
-    let exception = Exception {
-        id: submission.exception_id.clone(),
-        ticket_id: submission.ticket_id.clone(),
-        submission: digest,
-        request: request.clone(),
-        status: Status::Requested,
-        enforcement: Enforcement::None,
-        ended_reason: None,
-        cause: Cause::Submitted,
-        revision: 1,
-        sequence: 0,
-        assignment,
-        level,
-        votes: Vec::new(),
-        decisions: std::collections::BTreeMap::new(),
-        amended_at_revision: None,
-        approved_due_date: None,
-        chain: Chain::default(),
-        created_at: now,
-        updated_at: now,
-        decided_at: None,
-    };
-    let opening = Emission::StatusChanged {
-        from: None,
-        to: exception.state(),
-        cause: Cause::Submitted,
-        actor: Actor::user(&request.requester),
-        comment: None,
-    };
-    Ok(if over_limit { denied_by_policy(exception, opening, now) } else { assigned(exception, opening, before.ticket) })
-}
-
-/// A level nobody can fill still has a number and can never be completed by nobody.
-fn nobody() -> Level {
-    Level { number: 1, reviewers: Vec::new(), quorum: 1, unassigned: true }
-}
-
-/// The guards of a submission up to the rules.
-fn permitted(submission: &Submission, before: Before<'_>, rules: &RuleSet, today: NaiveDate) -> Result<(), Refusal> {
-    let request = &submission.request;
-    if !rules.may_request(&request.requester, request.team.as_deref()) {
-        return Err(Refusal::RequesterNotPermitted);
+    fn filling<'a>(&'a self, exception: &'a ExceptionId, requester: &'a UserId) -> Filling<'a> {
+        Filling { exception, requester, people: self.people, rules: self.rules }
     }
-    if !rules.reasons.contains(&request.reason) {
-        return Err(Refusal::UnknownReason);
-    }
-    date_guards(request.requested_due_date, request.current_due_date, today)?;
-    if before.ticket_has_open { Err(Refusal::OpenRequestExists) } else { Ok(()) }
-}
-
-fn date_guards(date: NaiveDate, current: NaiveDate, today: NaiveDate) -> Result<(), Refusal> {
-    if date <= current {
-        return Err(Refusal::DateNotAfterCurrent);
-    }
-    if date < today { Err(Refusal::DateInPast) } else { Ok(()) }
-}
-
-fn derive(submission: &Submission, ticket: Option<&Ticket>, today: NaiveDate) -> Derived {
-    let request = &submission.request;
-    let earliest = ticket.map_or(request.original_due_date, |t| t.earliest_due_date.min(request.original_due_date));
-    Derived {
-        extension_days: (request.requested_due_date - request.current_due_date).num_days(),
-        cumulative_extension_days: (request.requested_due_date - earliest).num_days(),
-        previous_exceptions: ticket.map_or(0, |ticket| i64::from(ticket.approved)),
-        days_to_due: (request.current_due_date - today).num_days(),
-    }
-}
-
-fn required(rule: &Rule, data: &Json) -> Result<(), Refusal> {
-    let empty = |path: &String| match data.at(path) {
-        None => true,
-        Some(Json::Text(text)) => text.trim().is_empty(),
-        Some(Json::List(items)) => items.is_empty(),
-        Some(Json::Object(members)) => members.is_empty(),
-        Some(_) => false,
-    };
-    if rule.require.iter().any(empty) { Err(Refusal::FieldRequired) } else { Ok(()) }
-}
-
-/// T1, and T2 where the level stays unassigned.
-fn assigned(exception: Exception, opening: Emission, ticket: Option<&Ticket>) -> (Exception, Vec<Emission>) {
-    let kind = if exception.level.unassigned { ReviewerNotice::Unassigned } else { ReviewerNotice::Assigned };
-    let mut emissions = vec![opening, Emission::Assigned];
-    emissions.extend(tell_reviewers(&exception, kind, ticket));
-    emissions.push(Emission::NotifyRequester { kind: RequesterNotice::Received, decided_by: None, comment: None });
-    (exception, emissions)
-}
-
-/// T4: the limit decides, at once and in the same revision.
-fn denied_by_policy(mut exception: Exception, opening: Emission, now: Timestamp) -> (Exception, Vec<Emission>) {
-    let actor = Actor { id: format!("policy:{}", exception.assignment.rule), kind: ActorKind::Policy };
-    let closing = close(&mut exception, Status::Denied, Enforcement::None, Cause::MaxExtension, &actor, None, now);
-    let told = decided(&actor, None);
-    (exception, vec![opening, closing, told])
 }
 
 fn tell_reviewers(exception: &Exception, kind: ReviewerNotice, ticket: Option<&Ticket>) -> Vec<Emission> {
+    let level = &exception.level;
+    level.reviewers.iter().map(|user| notice(exception, kind, user, level.number, ticket)).collect()
+}
+
+fn notice(
+    exception: &Exception,
+    kind: ReviewerNotice,
+    recipient: &UserId,
+    level: u32,
+    ticket: Option<&Ticket>,
+) -> Emission {
     let request = &exception.request;
-    let notice = |recipient: &super::ids::UserId| Emission::NotifyReviewer {
+    Emission::NotifyReviewer {
         kind,
         recipient: recipient.clone(),
-        level: exception.level.number,
+        level,
         extension_days: (request.requested_due_date - request.current_due_date).num_days(),
         previous_exceptions: ticket.map_or(0, |ticket| ticket.approved),
-    };
-    exception.level.reviewers.iter().map(notice).collect()
+    }
 }
 
 /// `exception.decision`: T6, T8, T9, T25.
-pub fn decide(
-    exception: &Exception,
-    decision: &Decision,
-    digest: Digest,
-    ticket: &Ticket,
-    rules: &RuleSet,
-    now: Timestamp,
-) -> Ruling {
+pub fn decide(exception: &Exception, decision: &Decision, digest: Digest, ticket: &Ticket, scene: Scene<'_>) -> Ruling {
     match exception.decisions.get(&decision.decision_id) {
         Some(known) if *known == digest => return Ruling::Nothing,
         Some(_) => return Ruling::Refused(Refusal::DecisionExists),
@@ -196,11 +93,11 @@ pub fn decide(
     }
     let mut next = exception.clone();
     next.revision += 1;
-    next.updated_at = now;
+    next.updated_at = scene.now;
     next.decisions.insert(decision.decision_id.clone(), digest);
     let emissions = match decision.verdict {
-        Verdict::Deny => deny(&mut next, decision, now),
-        Verdict::Approve => approve(&mut next, decision, ticket, day(now, rules.zone), now),
+        Verdict::Deny => deny(&mut next, decision, scene.now),
+        Verdict::Approve => approve(&mut next, decision, ticket, scene),
     };
     emissions.map(|emissions| (next, emissions)).into()
 }
@@ -215,7 +112,9 @@ fn may_act(exception: &Exception, decision: &Decision) -> Result<(), Refusal> {
         return Err(Refusal::SelfApproval);
     }
     if !exception.level.reviewers.contains(reviewer) {
-        let elsewhere = exception.assignment.levels.iter().any(|level| level.candidates.contains(reviewer))
+        let others =
+            exception.assignment.levels.iter().zip(1..).filter(|(_, number)| *number != exception.level.number);
+        let elsewhere = others.into_iter().any(|(level, _)| level.candidates.contains(reviewer))
             || exception.votes.iter().any(|vote| vote.reviewer == *reviewer);
         return Err(if elsewhere { Refusal::WrongLevel } else { Refusal::NotAssigned });
     }
@@ -234,13 +133,12 @@ fn deny(exception: &mut Exception, decision: &Decision, now: Timestamp) -> Resul
     Ok(vec![closing, decided(&actor, comment)])
 }
 
-/// T6, and T8 where it completes the last level.
+/// T6, and T8 where it completes the last level. The next level is filled now, with whoever is there now.
 fn approve(
     exception: &mut Exception,
     decision: &Decision,
     ticket: &Ticket,
-    today: NaiveDate,
-    now: Timestamp,
+    scene: Scene<'_>,
 ) -> Result<Vec<Emission>, Refusal> {
     let (reviewer, level) = (&decision.reviewer, exception.level.number);
     if exception.votes_at(level).any(|vote| vote.reviewer == *reviewer) {
@@ -248,27 +146,34 @@ fn approve(
     }
     let date = decision.approved_due_date.unwrap_or(exception.request.requested_due_date);
     let current = exception.request.current_due_date;
-    date_guards(date, current, today)?;
-    if (date - current).num_days() > exception.assignment.max_extension_days {
+    date_guards(date, current, scene.today())?;
+    if exception.assignment.broken_by(date, current, ticket.earliest_due_date).is_some() {
         return Err(Refusal::DateOverLimit);
     }
-    exception.votes.push(Vote { reviewer: reviewer.clone(), level, approved_due_date: date, at: now });
+    exception.votes.push(Vote { reviewer: reviewer.clone(), level, approved_due_date: date, at: scene.now });
     let votes = u32::try_from(exception.votes_at(level).count()).unwrap_or(u32::MAX);
     if votes < exception.level.quorum {
         return Ok(vec![vote_recorded(exception, decision, date, votes)]);
     }
     let requester = exception.request.requester.clone();
     let mut assignment: Assignment = exception.assignment.clone();
-    match assignment.begin(level + 1, &requester) {
-        Some(next) => {
-            let recorded = vote_recorded(exception, decision, date, votes);
-            (exception.level, exception.assignment) = (next, assignment);
-            let mut emissions = vec![recorded, Emission::Assigned];
-            emissions.extend(tell_reviewers(exception, ReviewerNotice::LevelReady, Some(ticket)));
-            Ok(emissions)
-        }
-        None => Ok(enforce(exception, decision, ticket, now)),
+    let Some(next) = assignment.begin(level + 1, scene.filling(&exception.id, &requester)) else {
+        let actor = Actor::user(&decision.reviewer);
+        let (earliest, comment) = (ticket.earliest_due_date, decision.comment.clone());
+        return Ok(enforce(exception, Cause::Approved, &actor, comment, earliest, scene.now));
+    };
+    let recorded = vote_recorded(exception, decision, date, votes);
+    (exception.level, exception.assignment) = (next, assignment);
+    let mut emissions = vec![recorded, Emission::Assigned];
+    emissions.extend(tell_reviewers(exception, ReviewerNotice::LevelReady, Some(ticket)));
+    Ok(emissions)
+}
+
+fn date_guards(date: NaiveDate, current: NaiveDate, today: NaiveDate) -> Result<(), Refusal> {
+    if date <= current {
+        return Err(Refusal::DateNotAfterCurrent);
     }
+    if date < today { Err(Refusal::DateInPast) } else { Ok(()) }
 }
 
 fn vote_recorded(exception: &Exception, decision: &Decision, date: NaiveDate, votes: u32) -> Emission {
@@ -283,19 +188,23 @@ fn vote_recorded(exception: &Exception, decision: &Decision, date: NaiveDate, vo
 
 /// T8: the earliest date of all counted votes of all levels counts. The deferral is in force at once: waiting for the
 /// ticketing system's confirmation is not built yet.
-fn enforce(exception: &mut Exception, decision: &Decision, ticket: &Ticket, now: Timestamp) -> Vec<Emission> {
+fn enforce(
+    exception: &mut Exception,
+    cause: Cause,
+    actor: &Actor,
+    comment: Option<String>,
+    earliest: NaiveDate,
+    now: Timestamp,
+) -> Vec<Emission> {
     let requested = exception.request.requested_due_date;
     let date = exception.votes.iter().map(|vote| vote.approved_due_date).min().unwrap_or(requested);
     exception.approved_due_date = Some(date);
-    let actor = Actor::user(&decision.reviewer);
-    let comment = decision.comment.clone();
-    let closing =
-        close(exception, Status::Approved, Enforcement::InForce, Cause::Approved, &actor, comment.clone(), now);
+    let closing = close(exception, Status::Approved, Enforcement::InForce, cause, actor, comment.clone(), now);
     let deferral = Emission::DeferralRequested {
         extension_days: (date - exception.request.current_due_date).num_days(),
-        cumulative_extension_days: (date - ticket.earliest_due_date).num_days(),
+        cumulative_extension_days: (date - earliest).num_days(),
     };
-    vec![closing, deferral, decided(&actor, comment)]
+    vec![closing, deferral, decided(actor, comment)]
 }
 
 fn decided(actor: &Actor, comment: Option<String>) -> Emission {

@@ -132,8 +132,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::dates::parse_date;
     use crate::domain::ids::UserId;
-    use crate::domain::rules::{Condition, Dropped, Explanation, LevelExplained, LevelPlan, Quorum, Tried};
+    use crate::domain::rules::{
+        Condition, Dropped, Explanation, KevDueDate, LevelExplained, LevelPlan, OnDeadline, Pick, Quorum, Timers, Tried,
+    };
 
     fn user(name: &str) -> UserId {
         UserId::parse(name).unwrap()
@@ -144,7 +147,14 @@ mod tests {
     }
 
     fn assignment(text: &str) -> Assignment {
-        let plan = LevelPlan { candidates: vec![user("dana@x.com"), user("zoe@x.com")], quorum: Quorum::Number(2) };
+        let plan = LevelPlan {
+            candidates: vec![user("dana@x.com"), user("zoe@x.com")],
+            quorum: Quorum::Number(2),
+            pick: Pick::LeastLoaded,
+            escalate_to: vec![user("eli@x.com")],
+            not_eligible: vec![user("eli@x.com")],
+            timers: Timers { review_within_s: Some(5), on_deadline: OnDeadline::Deny, ..Timers::default() },
+        };
         let condition = Condition { field: "a.b".into(), wanted: text.into(), actual: None, holds: false };
         Assignment {
             rule: text.into(),
@@ -153,6 +163,10 @@ mod tests {
             levels: vec![plan.clone(), LevelPlan { quorum: Quorum::All, ..plan }],
             triage: vec![user("triage")],
             max_extension_days: 90,
+            max_cumulative_extension_days: Some(180),
+            max_previous_exceptions: Some(3),
+            kev_due_date: KevDueDate::Ignore,
+            mandated_date: parse_date("2027-01-01"),
             explanation: Explanation {
                 tried: vec![Tried { rule: text.into(), matched: true, conditions: vec![condition] }],
                 levels: vec![LevelExplained {
@@ -201,6 +215,34 @@ mod tests {
                 created_at: time(micros), updated_at: time(micros), decided_at: some.then(|| time(micros)),
             }
         }
+    }
+
+    /// As version 0.1 wrote it before rules had limits, `pick`, `escalate_to` and timers.
+    #[test]
+    fn a_document_from_before_means_what_it_meant() {
+        let old = r#"{"rule":"r","rules_version":"7","rules_hash":"ab","triage":["triage"],"max_extension_days":90,
+            "levels":[{"candidates":["dana@x.com"],"quorum":{"number":1}},{"candidates":[],"quorum":"all"}],
+            "explanation":{"rules_version":"7","rules_hash":"ab","rule":"r","truncated":false,"tried":[],"levels":[]}}"#;
+        let read: Assignment = serde_json::from_str(old).unwrap();
+        let explanation = Explanation {
+            rules_version: "7".into(),
+            rules_hash: "ab".into(),
+            rule: "r".into(),
+            ..Explanation::default()
+        };
+        let first =
+            LevelPlan { candidates: vec![user("dana@x.com")], quorum: Quorum::Number(1), ..LevelPlan::default() };
+        let expected = Assignment {
+            rule: "r".into(),
+            rules_version: "7".into(),
+            rules_hash: "ab".into(),
+            levels: vec![first, LevelPlan { quorum: Quorum::All, ..LevelPlan::default() }],
+            triage: vec![user("triage")],
+            max_extension_days: 90,
+            explanation,
+            ..Assignment::default()
+        };
+        assert_eq!(read, expected);
     }
 
     fn beside(exception: &Exception) -> Beside {

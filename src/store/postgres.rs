@@ -13,6 +13,7 @@ pub mod migrate;
 mod notes;
 mod read;
 mod rings;
+pub mod submissions;
 pub mod views;
 mod write;
 

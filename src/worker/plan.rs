@@ -17,9 +17,9 @@ use crate::domain::emission::Emission;
 use crate::domain::exception::Exception;
 use crate::domain::history::{EntryOutcome, Happening};
 use crate::domain::ids::{Digest, ExceptionId, TicketId};
-use crate::domain::lifecycle::{self, Before, Ruling};
+use crate::domain::lifecycle::{self, Before, Ruling, Scene};
 use crate::domain::refusal::Refusal;
-use crate::domain::rules::RuleSet;
+use crate::domain::rules::{People, RuleSet};
 use crate::domain::ticket::Ticket;
 use crate::store::{
     Changes, End, EventKey, FailureId, InboxRow, LastFailure, OutboxId, Outcome, ParkedRow, Retried, RuleSetRow, Seen,
@@ -88,6 +88,8 @@ struct Planner<'a> {
     /// In the order of arrival; taken out when they are applied.
     parked: BTreeMap<i64, ParkedRow>,
     parked_count: u64,
+    /// Absences and load. Nothing stores them yet: everybody is there, and nobody has work.
+    people: People,
     parked_for: BTreeMap<ExceptionId, Waiting>,
     marked: BTreeMap<FailureId, LastFailure>,
     changes: Changes,
@@ -135,6 +137,7 @@ impl<'a> Planner<'a> {
             parked: snapshot.parked.into_iter().map(|row| (row.id, row)).collect(),
             parked_count: snapshot.parked_count,
             parked_for,
+            people: People::default(),
             marked: snapshot.marked,
             changes: Changes::default(),
         }
@@ -223,8 +226,7 @@ impl<'a> Planner<'a> {
             ticket: self.tickets.get(&submission.ticket_id),
             ticket_has_open: siblings.is_some_and(|ids| ids.iter().any(open)),
         };
-        let now = self.terms.voice.now;
-        match lifecycle::submit(submission, event.inbound.digest, before, self.terms.rules, now) {
+        match lifecycle::submit(submission, event.inbound.digest, before, self.scene()) {
             Ruling::Nothing => Outcome::Applied,
             Ruling::Refused(refusal) => self.refuse(event, refusal),
             Ruling::Applied(exception, emissions) => {
@@ -234,11 +236,20 @@ impl<'a> Planner<'a> {
                     let (hash, version, body) = (rules.hash.clone(), rules.version.clone(), rules.text.clone());
                     self.changes.rule_set = Some(RuleSetRow { hash, version, body });
                 }
+                // A rule that approves by itself brings it into force at once.
+                let policy = exception.decided_by_policy().filter(|_| exception.is_enforced());
                 self.apply(event, *exception, &emissions);
+                if let Some(policy) = policy {
+                    self.approve_ticket(event, &submission.ticket_id, &submission.exception_id, &policy);
+                }
                 self.release_parked(&submission.exception_id);
                 Outcome::Applied
             }
         }
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene { rules: self.terms.rules, people: &self.people, now: self.terms.voice.now }
     }
 
     fn count_ticket(&mut self, submission: &Submission, exception: &Exception) {
@@ -259,7 +270,7 @@ impl<'a> Planner<'a> {
             unreachable!("a store that gives an exception gives its ticket: both are written by the same turn");
         };
         let digest = event.inbound.digest;
-        match lifecycle::decide(exception, decision, digest, ticket, self.terms.rules, self.terms.voice.now) {
+        match lifecycle::decide(exception, decision, digest, ticket, self.scene()) {
             Ruling::Nothing => Outcome::Applied,
             Ruling::Refused(refusal) => self.refuse(event, refusal),
             Ruling::Applied(exception, emissions) => {

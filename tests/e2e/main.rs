@@ -19,6 +19,7 @@ mod desk;
 mod harness;
 mod ledger;
 mod readme;
+mod rules;
 mod secrets;
 mod stops;
 mod store;
@@ -82,6 +83,9 @@ fn cases() -> Vec<Trial> {
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
+        rules::an_exception_is_explained_by_the_rules_it_was_made_under,
+        rules::another_file_is_compared_by_what_was_submitted,
+        rules::files_are_checked_without_a_server,
         secrets::no_secret_is_ever_written,
         tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
         trust::users_can_do_what_is_theirs_and_nothing_else,

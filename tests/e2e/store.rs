@@ -29,6 +29,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     let mut cases = with_a_database![
         rows::what_a_turn_writes_the_next_one_reads,
         rows::a_look_up_shows_the_exception_and_its_chain,
+        rows::submissions_are_read_page_by_page,
         rows::a_row_in_hand_is_not_claimed_and_a_void_term_is,
         rows::parked_events_come_in_the_order_they_were_parked,
         rows::only_what_is_live_on_a_ticket_is_loaded_with_it,

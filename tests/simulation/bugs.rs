@@ -177,7 +177,7 @@ impl Bug {
             Bug::OutputDropped => drop(changes.outbox.pop()),
             Bug::RetriedDropped => changes.retried.clear(),
             Bug::AgainIsResolved => {
-                changes.retried.iter_mut().for_each(|retried| retried.end = End::Ended(Outcome::Applied))
+                changes.retried.iter_mut().for_each(|retried| retried.end = End::Ended(Outcome::Applied));
             }
             Bug::FailureBytesLost => changes.failures.iter_mut().for_each(|failure| failure.body.clear()),
             _ => {}

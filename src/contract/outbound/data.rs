@@ -155,8 +155,8 @@ pub(super) struct NotifyRequester<'a> {
 
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Approver<'a> {
-    pub(super) id: &'a UserId,
+pub(super) struct Approver {
+    pub(super) id: String,
     pub(super) level: u32,
     pub(super) at: Moment,
 }
@@ -174,7 +174,7 @@ pub(super) struct DeferralRequested<'a> {
     pub(super) extension_days: i64,
     pub(super) cumulative_extension_days: i64,
     pub(super) reason: &'a str,
-    pub(super) approved_by: Vec<Approver<'a>>,
+    pub(super) approved_by: Vec<Approver>,
     pub(super) lock_scope: bool,
 }
 

@@ -71,10 +71,17 @@ pub(crate) fn sample() -> (Exception, Vec<Entry>) {
             rule: "high".into(),
             rules_version: "1".into(),
             rules_hash: "ab".into(),
-            levels: vec![LevelPlan { candidates: vec![user("dana@example.com")], quorum: Quorum::Any }; 2],
+            levels: vec![
+                LevelPlan {
+                    candidates: vec![user("dana@example.com")],
+                    quorum: Quorum::Any,
+                    ..LevelPlan::default()
+                };
+                2
+            ],
             triage: vec![],
             max_extension_days: 180,
-            explanation: Explanation::default(),
+            ..Assignment::default()
         },
         level: Level { number: 1, reviewers: vec![user("dana@example.com")], quorum: 1, unassigned: false },
         votes: vec![Vote { reviewer: user("dana@example.com"), level: 1, approved_due_date: date("2027-01-15"), at }],

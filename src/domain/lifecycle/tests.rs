@@ -1,10 +1,14 @@
+use std::sync::LazyLock;
+
 use chrono::Days;
 
 use super::*;
-use crate::domain::command::{Decision, Submission, Verdict};
+use crate::domain::command::Submission;
 use crate::domain::dates::{parse_date, parse_time};
 use crate::domain::exception::Request;
-use crate::domain::ids::{DecisionId, ExceptionId, TicketId, UserId};
+use crate::domain::ids::{DecisionId, TicketId};
+use crate::domain::json::Json;
+use crate::domain::rules::Derived;
 
 const RULES: &str = r#"
 apiVersion: reprieve/v1
@@ -38,8 +42,15 @@ fn now() -> Timestamp {
     parse_time("2026-11-24T09:00:00Z").unwrap()
 }
 
-fn rules() -> RuleSet {
-    RuleSet::parse(RULES).unwrap()
+static RULE_SET: LazyLock<RuleSet> = LazyLock::new(|| RuleSet::parse(RULES).unwrap());
+static PEOPLE: LazyLock<People> = LazyLock::new(People::default);
+
+fn scene() -> Scene<'static> {
+    scene_of(&RULE_SET)
+}
+
+fn scene_of(rules: &RuleSet) -> Scene<'_> {
+    Scene { rules, people: &PEOPLE, now: now() }
 }
 
 fn user(id: &str) -> UserId {
@@ -96,7 +107,7 @@ fn ticket() -> Ticket {
 }
 
 fn submitted(change: impl FnOnce(&mut Submission)) -> Exception {
-    match submit(&submission(change), DIGEST, FRESH, &rules(), now()) {
+    match submit(&submission(change), DIGEST, FRESH, scene()) {
         Ruling::Applied(exception, _) => *exception,
         other => panic!("{other:?}"),
     }
@@ -115,7 +126,7 @@ fn decision(by: &str, verdict: Verdict) -> Decision {
 }
 
 fn rule_on(exception: &Exception, decision: &Decision) -> Ruling {
-    decide(exception, decision, Digest([2; 16]), &ticket(), &rules(), now())
+    decide(exception, decision, Digest([2; 16]), &ticket(), scene())
 }
 
 #[track_caller]
@@ -147,14 +158,12 @@ fn names(emissions: &[Emission]) -> Vec<&'static str> {
 
 #[track_caller]
 fn check_submission(change: impl FnOnce(&mut Submission), before: Before<'_>, refusal: Refusal) {
-    assert_eq!(submit(&submission(change), DIGEST, before, &rules(), now()), Ruling::Refused(refusal));
+    assert_eq!(submit(&submission(change), DIGEST, before, scene()), Ruling::Refused(refusal));
 }
 
 #[test]
 fn t1_a_submission_is_assigned_to_the_first_level() {
-    let Ruling::Applied(exception, emissions) = submit(&submission(|_| ()), DIGEST, FRESH, &rules(), now()) else {
-        panic!()
-    };
+    let Ruling::Applied(exception, emissions) = submit(&submission(|_| ()), DIGEST, FRESH, scene()) else { panic!() };
     assert_eq!(
         names(&emissions),
         ["status_changed", "assigned", "reviewer assigned", "reviewer assigned", "requester received"]
@@ -175,9 +184,9 @@ fn t2_nobody_to_review_is_triage_and_never_silence() {
             change(s);
             s.request.team = s.request.team.take().map(|_| "ext-platform".into());
         };
-        let mut rules = rules();
-        rules = RuleSet::parse(&rules.text.replace("platform-*", "ext-*")).unwrap();
-        let Ruling::Applied(exception, emissions) = submit(&submission(with_team), DIGEST, FRESH, &rules, now()) else {
+        let rules = RuleSet::parse(&RULES.replace("platform-*", "ext-*")).unwrap();
+        let Ruling::Applied(exception, emissions) = submit(&submission(with_team), DIGEST, FRESH, scene_of(&rules))
+        else {
             panic!()
         };
         assert_eq!(names(&emissions), ["status_changed", "assigned", "reviewer unassigned", "requester received"]);
@@ -191,13 +200,170 @@ fn t2_nobody_to_review_is_triage_and_never_silence() {
 #[test]
 fn t4_beyond_the_limit_it_is_denied_at_once() {
     let change = |s: &mut Submission| s.request.requested_due_date = s.request.current_due_date + Days::new(91);
-    let Ruling::Applied(exception, emissions) = submit(&submission(change), DIGEST, FRESH, &rules(), now()) else {
-        panic!()
-    };
+    let Ruling::Applied(exception, emissions) = submit(&submission(change), DIGEST, FRESH, scene()) else { panic!() };
     assert_eq!(names(&emissions), ["status_changed", "status_changed", "requester decided"]);
     assert_eq!((exception.status, exception.cause, exception.revision), (Status::Denied, Cause::MaxExtension, 1));
     let at_the_limit = |s: &mut Submission| s.request.requested_due_date = s.request.current_due_date + Days::new(90);
     assert!(submitted(at_the_limit).is_open());
+}
+
+/// Rules that decide by themselves, for a requester whose team is `auto`, `never` or `limited`.
+const AUTOMATIC: &str = r#"
+apiVersion: reprieve/v1
+version: "1"
+settings: { triage: [lead@example.com], reasons: [other], notify: all }
+groups:
+  appsec: { members: [alice@example.com, bob@example.com, zoe@example.com] }
+rules:
+  - name: small things
+    match: { requester.team: auto }
+    auto: approve
+    limits: { max_extension: 60d, max_cumulative_extension: 70d, max_previous_exceptions: 2 }
+  - { name: hopeless, match: { requester.team: never }, auto: deny, limits: { max_extension: 60d } }
+  - name: open
+    match: { requester.team: "open*" }
+    levels: [{ reviewers: { groups: [appsec] } }]
+    limits: { max_cumulative_extension: 70d, max_previous_exceptions: 2 }
+fallback: { reviewers: none }
+"#;
+
+/// A submission whose data carries what the rule looks at.
+fn asked(team: &str, days: u64, kev_due_date: Option<&str>) -> Submission {
+    let mut submission = submission(|submission| {
+        submission.request.team = Some(team.to_owned());
+        submission.request.requested_due_date = submission.request.current_due_date + Days::new(days);
+    });
+    if let (Some(text), Json::Object(members)) = (kev_due_date, &mut submission.data)
+        && let Some((_, Json::Object(ticket))) = members.iter_mut().find(|(name, _)| name == "ticket")
+    {
+        ticket.push(("kev".to_owned(), Json::Bool(false)));
+        ticket.push(("kev_due_date".to_owned(), Json::Text(text.to_owned())));
+    }
+    submission
+}
+
+fn submit_to(rules: &RuleSet, submission: &Submission, ticket: Option<&Ticket>) -> (Exception, Vec<Emission>) {
+    match submit(submission, DIGEST, Before { ticket, ..FRESH }, scene_of(rules)) {
+        Ruling::Applied(exception, emissions) => (*exception, emissions),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn t3_a_rule_approves_by_itself_where_the_limits_hold() {
+    let rules = RuleSet::parse(AUTOMATIC).unwrap();
+    let (exception, emissions) = submit_to(&rules, &asked("auto", 60, None), Some(&ticket()));
+    assert_eq!(names(&emissions), ["status_changed", "status_changed", "deferral_requested", "requester decided"]);
+    let Emission::StatusChanged { from, to, cause, actor, .. } = &emissions[1] else { panic!() };
+    assert_eq!(*from, Some((Status::Requested, Enforcement::None)));
+    assert_eq!((*to, *cause), ((Status::Approved, Enforcement::InForce), Cause::AutoApproved));
+    assert_eq!(*actor, Actor::policy("small things"));
+    assert_eq!(emissions[2], Emission::DeferralRequested { extension_days: 60, cumulative_extension_days: 64 });
+    assert_eq!((exception.revision, exception.approved_due_date), (1, Some(date("2027-02-03"))));
+    assert_eq!(exception.decided_by_policy(), Some(Actor::policy("small things")));
+    assert_eq!(exception.level, crate::domain::rules::Level::none());
+    assert_eq!(rule_on(&exception, &decision("alice", Verdict::Approve)), Ruling::Refused(Refusal::AlreadyFinal));
+}
+
+#[test]
+fn t4_a_limit_or_a_rule_denies_at_once() {
+    let rules = RuleSet::parse(AUTOMATIC).unwrap();
+    let seldom = ticket();
+    let often = Ticket { approved: 3, ..ticket() };
+    let early = Ticket { earliest_due_date: date("2026-11-01"), ..ticket() };
+    let often_and_early = Ticket { approved: 3, ..early.clone() };
+    let day = Some("2026-12-20");
+    for (team, days, kev_due_date, ticket, cause) in [
+        ("never", 10, None, &seldom, Cause::AutoDenied),
+        ("never", 61, None, &seldom, Cause::MaxExtension),
+        ("auto", 61, day, &often_and_early, Cause::MaxExtension),
+        ("auto", 50, day, &often_and_early, Cause::MaxCumulativeExtension),
+        ("auto", 20, day, &often, Cause::MaxPreviousExceptions),
+        ("auto", 20, day, &seldom, Cause::KevDueDate),
+        ("auto", 15, day, &seldom, Cause::AutoApproved),
+        ("open", 366, None, &seldom, Cause::MaxExtension),
+        ("open", 67, None, &seldom, Cause::MaxCumulativeExtension),
+        ("open", 20, None, &often, Cause::MaxPreviousExceptions),
+        ("open", 20, day, &seldom, Cause::KevDueDate),
+        ("open", 66, None, &seldom, Cause::Submitted),
+        ("open", 15, day, &seldom, Cause::Submitted),
+    ] {
+        let (exception, emissions) = submit_to(&rules, &asked(team, days, kev_due_date), Some(ticket));
+        assert_eq!(exception.cause, cause, "{team} {days} {kev_due_date:?} {}", ticket.approved);
+        if exception.status == Status::Denied {
+            assert_eq!(names(&emissions), ["status_changed", "status_changed", "requester decided"]);
+            assert_eq!((exception.revision, exception.decided_at), (1, Some(now())));
+        }
+    }
+}
+
+#[test]
+fn the_date_of_a_vote_keeps_the_limits_that_were_stored() {
+    let rules = RuleSet::parse(AUTOMATIC).unwrap();
+    let (exception, _) = submit_to(&rules, &asked("open", 10, Some("2026-12-20")), Some(&ticket()));
+    let vote = |text: &str, earliest: &str| {
+        let ticket = Ticket { earliest_due_date: date(earliest), ..ticket() };
+        let vote = Decision { approved_due_date: Some(date(text)), ..decision("alice", Verdict::Approve) };
+        // The rules of the day say nothing any more: what counts is what was stored.
+        decide(&exception, &vote, Digest([2; 16]), &ticket, scene())
+    };
+    assert!(matches!(vote("2026-12-20", "2026-12-01"), Ruling::Applied(..)));
+    assert_eq!(vote("2026-12-21", "2026-12-01"), Ruling::Refused(Refusal::DateOverLimit), "the mandated date");
+    assert_eq!(vote("2026-12-20", "2026-10-10"), Ruling::Refused(Refusal::DateOverLimit), "71 days since the earliest");
+    assert!(matches!(vote("2026-12-20", "2026-10-11"), Ruling::Applied(..)));
+}
+
+#[test]
+fn whoever_might_review_is_told_once_and_gains_no_right() {
+    let rules = RuleSet::parse(AUTOMATIC).unwrap();
+    let (exception, emissions) = submit_to(&rules, &asked("open", 10, None), None);
+    let told: Vec<_> = emissions
+        .iter()
+        .filter_map(|emission| match emission {
+            Emission::NotifyReviewer { kind, recipient, level, .. } => Some((*kind, recipient.clone(), *level)),
+            _ => None,
+        })
+        .collect();
+    let assigned = ReviewerNotice::Assigned;
+    assert_eq!(told, [(assigned, user("alice"), 1), (assigned, user("bob"), 1), (assigned, user("lead"), 0)]);
+    assert_eq!(names(&emissions).last(), Some(&"requester received"));
+    assert_eq!(rule_on(&exception, &decision("lead", Verdict::Approve)), Ruling::Refused(Refusal::NotAssigned));
+    let (exception, emissions) = submit_to(&rules, &asked("x", 10, None), None);
+    assert_eq!(
+        names(&emissions),
+        [
+            "status_changed",
+            "assigned",
+            "reviewer unassigned",
+            "reviewer assigned",
+            "reviewer assigned",
+            "requester received"
+        ],
+        "{:?}",
+        exception.level
+    );
+}
+
+#[test]
+fn who_was_not_picked_is_not_assigned() {
+    let rules = RuleSet::parse(&AUTOMATIC.replace("groups: [appsec] }", "groups: [appsec] }, pick: hash")).unwrap();
+    let (exception, _) = submit_to(&rules, &asked("open", 10, None), None);
+    let [picked] = exception.level.reviewers.as_slice() else { panic!("{:?}", exception.level) };
+    let other = if *picked == user("alice") { "bob" } else { "alice" };
+    assert_eq!(rule_on(&exception, &decision(other, Verdict::Approve)), Ruling::Refused(Refusal::NotAssigned));
+}
+
+#[test]
+fn absence_is_looked_at_when_a_level_begins() {
+    let exception = submitted(|_| ());
+    let away = [(user("dana"), None), (user("alice"), Some(user("lead")))];
+    let people = People { away: away.into(), ..People::default() };
+    let scene = Scene { people: &people, ..scene() };
+    let eli = decision("eli", Verdict::Approve);
+    let Ruling::Applied(next, _) = decide(&exception, &eli, Digest([2; 16]), &ticket(), scene) else { panic!() };
+    assert_eq!(next.level.reviewers, [user("lead"), user("bob"), user("chen")]);
+    let Ruling::Applied(away, _) = submit(&submission(|_| ()), DIGEST, FRESH, scene) else { panic!() };
+    assert_eq!(away.level.reviewers, [user("eli")]);
 }
 
 #[test]
@@ -263,7 +429,7 @@ fn submission_guards_are_tried_in_their_order() {
     let reason = move |s: &mut Submission| (before_current(s), s.request.reason = "whim".into()).0;
     let stranger = move |s: &mut Submission| (reason(s), s.request.requester = user("mallory")).0;
     assert_eq!(
-        submit(&submission(stranger), Digest([9; 16]), other, &rules(), now()),
+        submit(&submission(stranger), Digest([9; 16]), other, scene()),
         Ruling::Refused(Refusal::ExceptionExists)
     );
     check_submission(stranger, open, Refusal::RequesterNotPermitted);
@@ -272,7 +438,7 @@ fn submission_guards_are_tried_in_their_order() {
     check_submission(past, open, Refusal::DateInPast);
     check_submission(field, open, Refusal::OpenRequestExists);
     check_submission(field, FRESH, Refusal::FieldRequired);
-    assert_eq!(submit(&submission(|_| ()), DIGEST, other, &rules(), now()), Ruling::Nothing, "the same content again");
+    assert_eq!(submit(&submission(|_| ()), DIGEST, other, scene()), Ruling::Nothing, "the same content again");
 }
 
 #[test]
@@ -343,6 +509,11 @@ fn triage_that_voted_at_a_level_before_is_of_another_level() {
     assert_eq!(rule_on(&exception, &again), Ruling::Refused(Refusal::WrongLevel));
 }
 
+fn derived(submission: &Submission, ticket: &Ticket) -> Derived {
+    let earliest = submission::earliest_due_date(submission, Some(ticket));
+    submission::derive(submission, earliest, Some(ticket), date("2026-11-24"))
+}
+
 #[test]
 fn days_are_counted_from_the_current_and_from_the_earliest_date() {
     let known = ticket();
@@ -354,7 +525,7 @@ fn days_are_counted_from_the_current_and_from_the_earliest_date() {
             previous_exceptions: 2,
             days_to_due: 11,
         };
-        assert_eq!(derive(&submission, Some(&known), date("2026-11-24")), expected, "{original}");
+        assert_eq!(derived(&submission, &known), expected, "{original}");
     }
     let mut exception = submitted(|_| ());
     for by in ["eli", "alice"] {
@@ -378,9 +549,10 @@ fn the_requester_never_reviews_and_an_empty_level_never_approves() {
     assert_eq!(exception.level.reviewers, [user("eli")]);
     let all = submitted(|s| s.request.severity = "low".into());
     assert_eq!((all.assignment.rule.as_str(), all.level.quorum), ("fallback", 3));
+    let zoe = user("zoe");
     for level in 1..=2 {
-        let filled = exception.assignment.clone().begin(level, &user("zoe")).unwrap();
+        let filled = exception.assignment.clone().begin(level, scene().filling(&exception.id, &zoe)).unwrap();
         assert!(filled.quorum >= 1);
     }
-    assert_eq!(exception.assignment.clone().begin(3, &user("zoe")), None);
+    assert_eq!(exception.assignment.clone().begin(3, scene().filling(&exception.id, &zoe)), None);
 }

@@ -1,19 +1,22 @@
-//! What a rule assigns: levels of reviewers, stored whole with the exception, how each level is filled when it begins, and
-//! the explanation of it all. Which rule it is, is found elsewhere ([`super::RuleSet::find`]).
+//! What a rule assigns, stored whole with the exception: the levels with their groups expanded, the limits, the explanation.
+//! Which rule it is, is found elsewhere ([`super::RuleSet::find`]); how a level is filled when it begins, in
+//! [`super::filling`].
+//!
+//! Stored documents outlive programs: every field that came later has a default that means what its absence meant.
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::explanation::Explanation;
+use crate::domain::exception::Cause;
 use crate::domain::ids::UserId;
 
-/// Largest explanation, in bytes of JSON: it goes out with every assignment and stands in the exception's row, which every
-/// decision rewrites.
-pub(super) const EXPLANATION_BYTES_MAX: usize = 16 * 1024;
-
 /// How many approvals complete a level, as the rule says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quorum {
     /// One.
+    #[default]
     Any,
     /// Everybody who is left when the level begins.
     All,
@@ -21,89 +24,105 @@ pub enum Quorum {
     Number(u32),
 }
 
-/// One level of a rule as stored with the assignment: groups expanded, order kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which of those who are left review.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pick {
+    /// All of them.
+    #[default]
+    All,
+    /// As many as the quorum, by the hash of exception, level and member.
+    Hash,
+    /// As many as the quorum, those with the fewest open assignments first.
+    LeastLoaded,
+}
+
+impl Quorum {
+    /// As the file writes it.
+    pub fn word(self) -> String {
+        match self {
+            Quorum::Any => "any".to_owned(),
+            Quorum::All => "all".to_owned(),
+            Quorum::Number(number) => number.to_string(),
+        }
+    }
+}
+
+impl Pick {
+    /// As the file writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Pick::All => "all",
+            Pick::Hash => "hash",
+            Pick::LeastLoaded => "least_loaded",
+        }
+    }
+}
+
+/// What the clock does to a level. Kept, but no timer acts yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timers {
+    /// Reviewers are reminded after so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remind_after_s: Option<u64>,
+    /// `escalate_to` is added after so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_after_s: Option<u64>,
+    /// The review should be done after so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_within_s: Option<u64>,
+    /// What happens when it is not.
+    #[serde(default)]
+    pub on_deadline: OnDeadline,
+}
+
+/// What a missed review deadline does. Never an approval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadline {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// The request is cancelled.
+    Cancel,
+    /// The request is denied.
+    Deny,
+}
+
+/// One level of a rule as stored with the assignment: groups and fields expanded, order kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LevelPlan {
     /// Everybody the rule names for this level, the requester included; each once.
     pub candidates: Vec<UserId>,
     /// How many must approve.
     pub quorum: Quorum,
+    /// Who of those who are left reviews.
+    #[serde(default)]
+    pub pick: Pick,
+    /// Who is added where fewer are left than the quorum needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalate_to: Vec<UserId>,
+    /// Candidates, also of `escalate_to`, whom the settings did not let review at submission.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_eligible: Vec<UserId>,
+    /// What the clock does.
+    #[serde(default)]
+    pub timers: Timers,
 }
 
-/// How an assignment was found. Published with it and shown by the look-ups: the names never change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Explanation {
-    /// The file's `version`.
-    pub rules_version: String,
-    /// SHA-256 of the file, in hex.
-    pub rules_hash: String,
-    /// The rule that matched.
-    pub rule: String,
-    /// Whether parts were left out to keep it below 16 KiB.
-    pub truncated: bool,
-    /// The rules in order, up to the one that matched.
-    pub tried: Vec<Tried>,
-    /// The levels that have begun or will.
-    pub levels: Vec<LevelExplained>,
-}
-
-/// One rule that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Tried {
-    /// Its name.
-    pub rule: String,
-    /// Whether all its conditions held.
-    pub matched: bool,
-    /// All of the matched rule; of another the first that failed.
-    pub conditions: Vec<Condition>,
-}
-
-/// One comparison.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Condition {
-    /// The path.
-    pub field: String,
-    /// What the rule wants.
-    pub wanted: String,
-    /// What was there; `None` for a missing field.
-    pub actual: Option<String>,
-    /// Whether it held.
-    pub holds: bool,
-}
-
-/// One level, as it was filled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct LevelExplained {
-    /// Counts from 1.
-    pub level: u32,
-    /// Whom the rule names.
-    pub candidates: Vec<UserId>,
-    /// Who of them was left out, and why.
-    pub dropped: Vec<Dropped>,
-    /// Who reviews, once the level has begun.
-    pub reviewers: Vec<UserId>,
-    /// How many must approve, once the level has begun.
-    pub quorum: Option<u32>,
-    /// How reviewers are picked from those who are left.
-    pub pick: String,
-}
-
-/// A candidate who does not review.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Dropped {
-    /// Who.
-    pub id: UserId,
-    /// `requester`, `not_eligible` or `away`.
-    pub why: String,
+/// What a rule says about the date that the ticketing system mandates for a known-exploited finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KevDueDate {
+    /// Nothing goes beyond it.
+    #[default]
+    Cap,
+    /// Two levels or more may.
+    Ignore,
 }
 
 /// The rule that was found at submission, and all that it said: later changes of the file move nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The name of the rule that matched.
     pub rule: String,
@@ -117,6 +136,18 @@ pub struct Assignment {
     pub triage: Vec<UserId>,
     /// The longest extension, in days.
     pub max_extension_days: i64,
+    /// The longest extension beyond the ticket's earliest date, in days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cumulative_extension_days: Option<i64>,
+    /// The most exceptions of the ticket that were approved before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_previous_exceptions: Option<u32>,
+    /// Whether the mandated date is a limit.
+    #[serde(default)]
+    pub kev_due_date: KevDueDate,
+    /// The ticket's `kev_due_date`, as last known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandated_date: Option<NaiveDate>,
     /// How it was found.
     pub explanation: Explanation,
 }
@@ -124,7 +155,7 @@ pub struct Assignment {
 /// The level under review. Its quorum is a number from the moment it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Level {
-    /// Counts from 1.
+    /// Counts from 1; 1 also where a rule decided and no level ever began.
     pub number: u32,
     /// Who may act, in the order of the rule.
     pub reviewers: Vec<UserId>,
@@ -134,76 +165,30 @@ pub struct Level {
     pub unassigned: bool,
 }
 
+impl Level {
+    /// What stands there when a rule decides by itself.
+    pub fn none() -> Self {
+        Self { number: 1, reviewers: Vec::new(), quorum: 1, unassigned: false }
+    }
+}
+
 impl Assignment {
-    /// Fills a level. The requester never reviews; where fewer are left than the quorum needs, the triage recipients are
-    /// added and the level is unassigned. The quorum is a number from here on and never 0: an empty level never approves.
-    pub fn begin(&mut self, number: u32, requester: &UserId) -> Option<Level> {
-        let plan = self.levels.get(number.checked_sub(1)? as usize)?;
-        let mut reviewers: Vec<_> = plan.candidates.iter().filter(|user| *user != requester).cloned().collect();
-        let left = u32::try_from(reviewers.len()).unwrap_or(u32::MAX);
-        let quorum = match plan.quorum {
-            Quorum::Any => 1,
-            Quorum::All => left.max(1),
-            Quorum::Number(number) => number.max(1),
-        };
-        let unassigned = left < quorum;
-        if unassigned {
-            let added: Vec<_> =
-                self.triage.iter().filter(|user| *user != requester && !reviewers.contains(user)).cloned().collect();
-            reviewers.extend(added);
+    /// The first limit that a date breaks, in the order of the contract's causes: `current` is the ticket's date, `earliest` the
+    /// earliest that is known for it.
+    pub fn broken_by(&self, date: NaiveDate, current: NaiveDate, earliest: NaiveDate) -> Option<Cause> {
+        let beyond = |from: NaiveDate, days: i64| (date - from).num_days() > days;
+        if beyond(current, self.max_extension_days) {
+            return Some(Cause::MaxExtension);
         }
-        if let Some(explained) = self.explanation.levels.iter_mut().find(|explained| explained.level == number) {
-            explained.quorum = Some(quorum);
-            explained.reviewers.clone_from(&reviewers);
+        if self.max_cumulative_extension_days.is_some_and(|days| beyond(earliest, days)) {
+            return Some(Cause::MaxCumulativeExtension);
         }
-        self.explanation.fit();
-        Some(Level { number, reviewers, quorum, unassigned })
-    }
-}
-
-impl LevelPlan {
-    pub(super) fn explained(&self, level: u32, requester: &UserId) -> LevelExplained {
-        let dropped = self.candidates.iter().filter(|user| *user == requester);
-        LevelExplained {
-            level,
-            candidates: self.candidates.clone(),
-            dropped: dropped.map(|user| Dropped { id: user.clone(), why: "requester".to_owned() }).collect(),
-            reviewers: Vec::new(),
-            quorum: None,
-            pick: "all".to_owned(),
-        }
-    }
-}
-
-impl Explanation {
-    /// Leaves out the farthest rules, then the long lists of people, until it is below 16 KiB. The matched rule
-    /// stays unless it alone is longer: then only its name is left.
-    pub(super) fn fit(&mut self) {
-        while self.is_too_large() {
-            self.truncated = true;
-            if self.tried.len() > 1 {
-                self.tried.drain(..self.tried.len().div_ceil(2).min(self.tried.len() - 1));
-            } else if self.levels.iter().any(|level| level.candidates.len() + level.reviewers.len() > 20) {
-                for level in &mut self.levels {
-                    level.candidates.truncate(10);
-                    level.reviewers.truncate(10);
-                }
-            } else if self.levels.len() > 1 {
-                self.levels.truncate(self.levels.len() / 2);
-            } else {
-                self.tried.clear();
-                return;
-            }
-        }
+        let mandated = self.mandated_date.filter(|_| self.kev_due_date == KevDueDate::Cap);
+        mandated.filter(|mandated| date > *mandated).map(|_| Cause::KevDueDate)
     }
 
-    fn is_too_large(&self) -> bool {
-        // A bound from above is enough nearly always, and costs no serialisation.
-        let people: usize =
-            self.levels.iter().map(|l| l.candidates.len() + l.reviewers.len() + 2 * l.dropped.len()).sum();
-        let conditions: usize = self.tried.iter().map(|tried| tried.conditions.len()).sum();
-        let bound = people * 140 + conditions * 1_200 + self.tried.len() * 200 + self.levels.len() * 200 + 600;
-        bound > EXPLANATION_BYTES_MAX
-            && serde_json::to_string(self).is_ok_and(|json| json.len() > EXPLANATION_BYTES_MAX)
+    /// The limit on what was approved before.
+    pub fn broken_by_previous(&self, previous: i64) -> bool {
+        self.max_previous_exceptions.is_some_and(|most| previous > i64::from(most))
     }
 }

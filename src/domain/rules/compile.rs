@@ -1,18 +1,26 @@
-//! From the file to a rule set that can be asked: groups expanded, defaults merged, every name checked. All errors at once.
+//! From the file to a rule set that can be asked: groups expanded, defaults merged, every name checked. Goes on after a
+//! fault, so that all of them are told at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_saphyr::{Location, Spanned};
 use sha2::{Digest as _, Sha256};
 
-use super::file::{Fallback, File, Level, Limits, MayRequest, Nobody, QuorumText, Wanted};
-use super::matching::{Comparison, Pattern};
-use super::{LevelPlan, Quorum, Requesters, Rule, RuleSet};
-use crate::domain::fields::{self, Kind};
+use super::cases;
+use super::covering;
+use super::node::Node;
+use super::reader::{Members, Reader, Spot};
+use super::report::{Finding, Report, nearest};
+use super::{FALLBACK, Notify, Requesters, Reviewers, RuleSet};
 use crate::domain::ids::{UserId, hex};
 
+pub(super) mod condition;
+pub(super) mod limits;
+pub(super) mod rule;
+
 /// The only form there is.
-const API_VERSION: &str = "reprieve/v1";
+pub(super) const API_VERSION: &str = "reprieve/v1";
+/// Longest `version`, in characters: it stands in every assignment.
+pub(super) const VERSION_LENGTH_MAX: usize = 64;
 /// The reasons of a file that names none.
 const REASONS: [&str; 6] = [
     "fix_unavailable",
@@ -22,257 +30,308 @@ const REASONS: [&str; 6] = [
     "compensating_control",
     "other",
 ];
-/// The longest extension where no limit says otherwise.
-const MAX_EXTENSION_DAYS: i64 = 365;
-/// The name under which the fallback shows.
-const FALLBACK: &str = "fallback";
+/// When the requester is warned before the end, in days, where the file does not say.
+const EXPIRY_WARNINGS_DAYS: [u16; 3] = [30, 7, 1];
 
-/// One thing that is wrong in a rules file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RulesError {
-    /// Counts from 1; 0 where the place is not known.
-    pub line: u64,
-    /// Counts from 1; 0 where the place is not known.
-    pub column: u64,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl std::fmt::Display for RulesError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}: {}", self.line, self.column, self.message)
-    }
+/// What a file is worth.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The rules, if nothing is wrong with them.
+    pub rules: Option<RuleSet>,
+    /// Everything that is wrong or unwise.
+    pub report: Report,
 }
 
 impl RuleSet {
     /// Reads a rules file.
-    pub fn parse(text: &str) -> Result<Self, Vec<RulesError>> {
-        let file: File = serde_saphyr::from_str(text).map_err(|error| {
-            let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-            let message = error.without_snippet().to_string();
-            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-            vec![RulesError { line, column, message }]
-        })?;
-        let mut compiler = Compiler { groups: BTreeMap::new(), errors: Vec::new() };
-        let rule_set = compiler.rule_set(&file, text);
-        if compiler.errors.is_empty() { Ok(rule_set) } else { Err(compiler.errors) }
+    pub fn parse(text: &str) -> Result<Self, Vec<Finding>> {
+        let Checked { rules, report } = Self::check(text);
+        rules.ok_or(report.errors)
+    }
+
+    /// Reads a rules file and says everything that is wrong or unwise, in the order of the file.
+    pub fn check(text: &str) -> Checked {
+        let root = match Node::parse(text) {
+            Ok(root) => root,
+            Err(fault) => {
+                return Checked { rules: None, report: Report { errors: vec![fault], warnings: Vec::new() } };
+            }
+        };
+        let mut compiler = Compiler::default();
+        let rules = compiler.rule_set(&Spot::root(&root), text);
+        let mut report = compiler.reader.report;
+        let rules = rules.filter(|_| report.errors.is_empty());
+        if let Some(rules) = &rules {
+            report.warnings.extend(covering::covered(rules, &compiler.rule_spots));
+        }
+        report.sort();
+        Checked { rules, report }
     }
 }
 
-struct Compiler {
+#[derive(Default)]
+struct Compiler<'a> {
+    reader: Reader,
     groups: BTreeMap<String, Vec<UserId>>,
-    errors: Vec<RulesError>,
+    /// Groups with a fault of their own: whoever uses one is not to blame for who is missing.
+    broken_groups: BTreeSet<String>,
+    /// How often such a group was used.
+    doubts: usize,
+    used_groups: BTreeSet<String>,
+    /// Everybody the file names as somebody who might review.
+    named: BTreeSet<UserId>,
+    reasons: BTreeSet<String>,
+    requesters: Requesters,
+    /// Where each rule stands, for what is only known in the end.
+    rule_spots: Vec<Spot<'a>>,
 }
 
-impl Compiler {
-    fn error(&mut self, at: &Location, message: impl Into<String>) {
-        self.errors.push(RulesError { line: at.line(), column: at.column(), message: message.into() });
+impl<'a> Compiler<'a> {
+    fn rule_set(&mut self, root: &Spot<'a>, text: &str) -> Option<RuleSet> {
+        let file = self.reader.members(root, &FILE)?;
+        let version = self.versions(&file);
+        let groups = file.get("groups");
+        self.groups(groups.as_ref());
+        let settings = self.reader.required(&file, "settings", "at least `triage` has to be said");
+        let settings = settings.and_then(|settings| self.reader.members(&settings, &SETTINGS));
+        let mut rules = self.settings(settings.as_ref());
+        let defaults = self.defaults(file.get("defaults").as_ref());
+        let listed = file.get("rules");
+        rules.rules = self.rules(listed.as_ref(), &defaults);
+        let why = "it says who reviews what no rule matches; `reviewers: none` leaves that to triage";
+        if let Some(fallback) = self.reader.required(&file, "fallback", why) {
+            rules.fallback = self.fallback(&fallback, &defaults);
+        }
+        self.unused(groups.as_ref());
+        // Where the rules themselves are not found, their tests are not to blame.
+        let names: Option<Vec<_>> =
+            listed.map(|_| rules.rules.iter().map(|rule| rule.name.as_str()).chain([FALLBACK]).collect());
+        rules.cases =
+            file.get("tests").map_or_else(Vec::new, |tests| cases::read(&mut self.reader, &tests, names.as_deref()));
+        rules.named = std::mem::take(&mut self.named);
+        rules.version = version.unwrap_or_default();
+        rules.hash = hex(&Sha256::digest(text));
+        text.clone_into(&mut rules.text);
+        Some(rules)
     }
 
-    fn rule_set(&mut self, file: &File, text: &str) -> RuleSet {
-        if file.api_version.value != API_VERSION {
-            self.error(&file.api_version.defined, format!("apiVersion: expected {API_VERSION}"));
+    /// Counts what was found wrong: what follows only from an earlier fault is not told.
+    fn faults(&self) -> usize {
+        self.reader.errors() + self.doubts
+    }
+
+    fn versions(&mut self, file: &Members<'a>) -> Option<String> {
+        if let Some(spot) = self.reader.required(file, "apiVersion", "say `apiVersion: reprieve/v1`") {
+            self.reader.word(&spot, &[(API_VERSION, ())]);
         }
-        if file.version.value.is_empty() || file.version.value.len() > 64 {
-            self.error(&file.version.defined, "version: expected 1 to 64 characters");
+        let spot = self.reader.required(file, "version", "it is stored with every assignment")?;
+        let version = self.reader.text(&spot)?;
+        if version.is_empty() || version.chars().count() > VERSION_LENGTH_MAX {
+            self.reader.error(&spot, format!("expected 1 to {VERSION_LENGTH_MAX} characters"));
         }
-        for (name, group) in &file.groups {
-            let members = self.users(&group.value.members);
-            if members.is_empty() {
-                self.error(&group.defined, format!("the group {name} has no members"));
+        Some(version.to_owned())
+    }
+
+    fn groups(&mut self, groups: Option<&Spot<'a>>) {
+        let Some(groups) = groups.and_then(|groups| self.reader.map(groups)) else { return };
+        for (key, group) in groups.all() {
+            let before = self.faults();
+            let members = self.reader.members(&group, &GROUP);
+            let members = members.and_then(|group| self.reader.required(&group, "members", "who is in the group?"));
+            let users = members.as_ref().map_or_else(Vec::new, |members| self.reader.users(members));
+            if let Some(members) = members.filter(|_| users.is_empty() && self.faults() == before) {
+                self.reader.error(&members, format!("the group {} has no members", key.name));
             }
-            self.groups.insert(name.clone(), members);
-        }
-        let triage = self.users(&file.settings.triage.value);
-        if triage.is_empty() {
-            self.error(
-                &file.settings.triage.defined,
-                "triage: name at least one person, who reviews what nobody could be assigned to",
-            );
-        }
-        self.users(&file.settings.managers);
-        let zone = file.settings.time_zone.as_ref().map_or(Ok(chrono_tz::UTC), |zone| {
-            zone.value.parse().map_err(|_| {
-                self.error(&zone.defined, format!("time_zone: {:?} is no zone of the IANA database", zone.value));
-            })
-        });
-        RuleSet {
-            version: file.version.value.clone(),
-            hash: hex(&Sha256::digest(text)),
-            text: text.to_owned(),
-            zone: zone.unwrap_or(chrono_tz::UTC),
-            requesters: self.requesters(file.settings.may_request.as_ref()),
-            reasons: match &file.settings.reasons {
-                Some(reasons) => reasons.iter().map(|reason| reason.value.to_ascii_lowercase()).collect(),
-                None => REASONS.map(str::to_owned).into(),
-            },
-            triage,
-            rules: self.rules(file),
-            fallback: self.fallback(file, &file.fallback),
+            if self.faults() > before {
+                self.broken_groups.insert(key.name.clone());
+            }
+            self.named.extend(users.iter().cloned());
+            self.groups.insert(key.name.clone(), users);
         }
     }
 
-    fn requesters(&mut self, may_request: Option<&MayRequest>) -> Requesters {
-        let Some(may) = may_request.filter(|may| !may.any) else { return Requesters::Anybody };
-        let mut users: BTreeSet<_> = self.users(&may.users).into_iter().collect();
-        users.extend(self.members(&may.groups));
-        Requesters::Listed { users, teams: may.teams.iter().map(|team| team.to_lowercase()).collect() }
+    fn unused(&mut self, groups: Option<&Spot<'a>>) {
+        let Some(groups) = groups.and_then(|groups| self.reader.map(groups)) else { return };
+        for (key, group) in groups.all().filter(|(key, _)| !self.used_groups.contains(&key.name)) {
+            self.reader.warn(key.at, &group.path, format!("the group {} is used nowhere", key.name));
+        }
     }
 
-    fn rules(&mut self, file: &File) -> Vec<Rule> {
-        let mut names = BTreeSet::from([FALLBACK.to_owned()]);
-        let mut rules = Vec::with_capacity(file.rules.len());
-        for Spanned { value: rule, defined, .. } in &file.rules {
-            if rule.name.is_empty() || rule.name.len() > 128 {
-                self.error(defined, "name: expected 1 to 128 characters");
+    fn settings(&mut self, settings: Option<&Members<'a>>) -> RuleSet {
+        let mut rules = RuleSet { expiry_warnings_days: EXPIRY_WARNINGS_DAYS.to_vec(), ..RuleSet::default() };
+        self.reasons = REASONS.map(str::to_owned).into();
+        let Some(settings) = settings else { return rules };
+        if let Some(zone) = settings.get("time_zone") {
+            rules.zone = self.zone(&zone);
+        }
+        if let Some(reasons) = settings.get("reasons") {
+            self.reasons = self.read_reasons(&reasons);
+        }
+        rules.reasons.clone_from(&self.reasons);
+        rules.requesters = self.may_request(settings.get("may_request").as_ref());
+        self.requesters = rules.requesters.clone();
+        rules.reviewers = self.may_review(settings.get("may_review").as_ref());
+        rules.managers = settings.get("managers").map_or_else(Vec::new, |spot| self.named_users(&spot));
+        if let Some(triage) = self.reader.required(settings, "triage", "who reviews what nobody could be assigned to?")
+        {
+            let before = self.faults();
+            rules.triage = self.named_users(&triage);
+            if rules.triage.is_empty() && self.faults() == before {
+                let message = "name at least one person, who reviews what nobody could be assigned to";
+                self.reader.error(&triage, message);
             }
-            if !names.insert(rule.name.clone()) {
-                self.error(
-                    defined,
-                    format!("there is another rule named {}; names are unique, and `{FALLBACK}` is taken", rule.name),
-                );
-            }
-            if rule.conditions.is_empty() {
-                self.error(defined, format!("the rule {} matches everything: say so in `{FALLBACK}`", rule.name));
-            }
-            let comparisons =
-                rule.conditions.iter().filter_map(|(field, wanted)| self.comparison(field, wanted)).collect();
-            rules.push(Rule {
-                name: rule.name.clone(),
-                comparisons,
-                levels: self.levels(file, defined, rule.levels.as_deref(), rule.reviewers.as_ref()),
-                require: self.require(rule.require.as_ref().unwrap_or(&file.defaults.require)),
-                max_extension_days: self.max_extension(&file.defaults.limits, &rule.limits),
-            });
+        }
+        if let Some(spot) = settings.get("notify") {
+            rules.notify = self.reader.word(&spot, &NOTIFY).unwrap_or_default();
+        }
+        if let Some(spot) = settings.get("expiry_warnings") {
+            rules.expiry_warnings_days =
+                self.reader.list(&spot).iter().filter_map(|item| self.reader.days(item)).collect();
+            self.reader.dormant(&spot, "expiry_warnings");
+        }
+        if let Some(spot) = settings.get("deferral") {
+            self.deferral(&spot);
         }
         rules
     }
 
-    fn fallback(&mut self, file: &File, fallback: &Spanned<Fallback>) -> Rule {
-        let Spanned { value, defined, .. } = fallback;
-        Rule {
-            name: FALLBACK.to_owned(),
-            comparisons: Vec::new(),
-            levels: self.levels(file, defined, value.levels.as_deref(), value.reviewers.as_ref()),
-            require: self.require(value.require.as_ref().unwrap_or(&file.defaults.require)),
-            max_extension_days: self.max_extension(&file.defaults.limits, &value.limits),
-        }
+    fn zone(&mut self, spot: &Spot<'a>) -> chrono_tz::Tz {
+        let Some(name) = self.reader.text(spot) else { return chrono_tz::UTC };
+        name.parse().unwrap_or_else(|_| {
+            let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+            self.reader.unknown(spot, format!("{name:?} is no zone of the IANA database"), name, known);
+            chrono_tz::UTC
+        })
     }
 
-    fn levels(
-        &mut self,
-        file: &File,
-        at: &Location,
-        levels: Option<&[Spanned<Level>]>,
-        nobody: Option<&Nobody>,
-    ) -> Vec<LevelPlan> {
-        match (levels, nobody) {
-            (None, Some(Nobody::None)) => vec![LevelPlan { candidates: Vec::new(), quorum: Quorum::Any }],
-            (Some(levels), None) if !levels.is_empty() => levels.iter().map(|level| self.level(file, level)).collect(),
-            _ => {
-                self.error(at, "say who reviews: either `levels` with at least one level, or `reviewers: none`");
-                Vec::new()
+    fn read_reasons(&mut self, spot: &Spot<'a>) -> BTreeSet<String> {
+        let mut reasons = BTreeSet::new();
+        for (item, text) in self.reader.texts(spot) {
+            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                self.reader.error(&item, "expected one word of printable ASCII");
             }
+            reasons.insert(text.to_ascii_lowercase());
+        }
+        if reasons.is_empty() {
+            self.reader.error(spot, "without a reason nobody could submit a request");
+        }
+        reasons
+    }
+
+    fn may_request(&mut self, spot: Option<&Spot<'a>>) -> Requesters {
+        let may = spot.and_then(|spot| self.reader.members(spot, &MAY_REQUEST));
+        let Some(may) = may else { return Requesters::Anybody };
+        if self.anybody(&may) {
+            return Requesters::Anybody;
+        }
+        let before = self.faults();
+        let mut users: BTreeSet<_> =
+            may.get("users").map_or_else(Vec::new, |spot| self.reader.users(&spot)).into_iter().collect();
+        users.extend(may.get("groups").map_or_else(Vec::new, |spot| self.members(&spot)));
+        let mut teams = Vec::new();
+        for (item, text) in may.get("teams").map_or_else(Vec::new, |spot| self.reader.texts(&spot)) {
+            self.glob(&item, text);
+            teams.push(text.to_lowercase());
+        }
+        if users.is_empty() && teams.is_empty() && self.faults() == before {
+            self.reader
+                .error(&may.spot, "nobody may submit a request: say `any: true`, or name users, groups or teams");
+        }
+        Requesters::Listed { users, teams }
+    }
+
+    fn may_review(&mut self, spot: Option<&Spot<'a>>) -> Reviewers {
+        let may = spot.and_then(|spot| self.reader.members(spot, &MAY_REVIEW));
+        let Some(may) = may else { return Reviewers::Named };
+        if self.anybody(&may) {
+            return Reviewers::Anybody;
+        }
+        let before = self.faults();
+        let mut users = may.get("users").map_or_else(Vec::new, |spot| self.named_users(&spot));
+        users.extend(may.get("groups").map_or_else(Vec::new, |spot| self.members(&spot)));
+        if users.is_empty() && self.faults() == before {
+            self.reader.error(&may.spot, "nobody may review: say `any: true`, or name users or groups");
+        }
+        Reviewers::Listed(users.into_iter().collect())
+    }
+
+    /// Whether `any: true` stands there; beside it nothing else does.
+    fn anybody(&mut self, may: &Members<'a>) -> bool {
+        let any = may.get("any").and_then(|spot| self.reader.boolean(&spot)).unwrap_or(false);
+        if let Some((_, other)) =
+            may.all().find(|(key, _)| any && ["users", "groups", "teams"].contains(&key.name.as_str()))
+        {
+            self.reader.error(&other, "`any: true` lets everybody; leave out one of them");
+        }
+        any
+    }
+
+    fn deferral(&mut self, spot: &Spot<'a>) {
+        let Some(deferral) = self.reader.members(spot, &DEFERRAL) else { return };
+        let Some(confirmation) = deferral.get("confirmation") else { return };
+        if self.reader.word(&confirmation, &CONFIRMATIONS) == Some(true) {
+            let message =
+                "`expected` is not built yet: an approval would be in force before it is confirmed; say `none`";
+            self.reader.error(&confirmation, message);
         }
     }
 
-    fn level(&mut self, file: &File, level: &Spanned<Level>) -> LevelPlan {
-        let named = &level.value.reviewers;
-        let mut candidates = self.users(&named.users);
-        candidates.extend(self.members(&named.groups));
-        let mut seen = BTreeSet::new();
-        candidates.retain(|user| seen.insert(user.clone()));
-        if candidates.is_empty() {
-            self.error(
-                &level.defined,
-                "reviewers: name at least one user or group; `reviewers: none` beside `levels` leaves a rule to triage",
-            );
-        }
-        let quorum = match level.value.quorum.as_ref().or(file.defaults.quorum.as_ref()) {
-            None => Quorum::Any,
-            Some(Spanned { value: QuorumText::Any, .. }) => Quorum::Any,
-            Some(Spanned { value: QuorumText::All, .. }) => Quorum::All,
-            Some(Spanned { value: QuorumText::Number(number), defined, .. }) => {
-                let fits = u32::try_from(*number).ok().filter(|n| (1..=candidates.len()).contains(&(*n as usize)));
-                if fits.is_none() {
-                    self.error(
-                        defined,
-                        format!("quorum: {number} approvals of {} reviewers: expected 1 to {0}", candidates.len()),
-                    );
-                }
-                Quorum::Number(fits.unwrap_or(1))
-            }
-        };
-        LevelPlan { candidates, quorum }
+    /// People who may review because they are named.
+    fn named_users(&mut self, spot: &Spot<'a>) -> Vec<UserId> {
+        let users = self.reader.users(spot);
+        self.named.extend(users.iter().cloned());
+        users
     }
 
-    fn comparison(&mut self, field: &str, wanted: &Spanned<Wanted>) -> Option<Comparison> {
-        let known = fields::submission_field(field).map(|field| field.kind);
-        let free = field.starts_with("custom.") || fields::DERIVED.contains(&field);
-        match known {
-            None if !free => self.error(
-                &wanted.defined,
-                format!("{field:?} is no field of a submission; your own fields are `custom.<name>`"),
-            ),
-            Some(Kind::Object | Kind::ObjectList | Kind::Custom) => {
-                self.error(&wanted.defined, format!("{field} holds no plain value that could be compared"));
-            }
-            Some(Kind::TextList) => self
-                .error(&wanted.defined, format!("{field} is a list: its operators `any` and `all` are not built yet")),
-            _ => return Some(Comparison { field: field.to_owned(), wanted: pattern(&wanted.value) }),
-        }
-        None
-    }
-
-    fn require(&mut self, paths: &[Spanned<String>]) -> Vec<String> {
-        for path in paths {
-            if fields::submission_field(&path.value).is_none() && !path.value.starts_with("custom.") {
-                self.error(&path.defined, format!("require: {:?} is no field of a submission", path.value));
-            }
-        }
-        paths.iter().map(|path| path.value.clone()).collect()
-    }
-
-    fn max_extension(&mut self, defaults: &Limits, own: &Limits) -> i64 {
-        let Some(limit) = own.max_extension.as_ref().or(defaults.max_extension.as_ref()) else {
-            return MAX_EXTENSION_DAYS;
-        };
-        let days = limit.value.strip_suffix('d').and_then(|days| days.parse::<u16>().ok()).filter(|days| *days > 0);
-        if days.is_none() {
-            self.error(&limit.defined, "max_extension: expected a number of days as in 90d");
-        }
-        days.map_or(MAX_EXTENSION_DAYS, i64::from)
-    }
-
-    fn users(&mut self, texts: &[Spanned<String>]) -> Vec<UserId> {
-        let parse = |text: &Spanned<String>| match UserId::parse(&text.value) {
-            Ok(user) => Some(user),
-            Err(error) => {
-                self.error(&text.defined, format!("{:?} is no user id: {error}", text.value));
-                None
-            }
-        };
-        texts.iter().filter_map(parse).collect()
-    }
-
-    fn members(&mut self, groups: &[Spanned<String>]) -> Vec<UserId> {
+    /// The members of a list of groups.
+    fn members(&mut self, spot: &Spot<'a>) -> Vec<UserId> {
         let mut members = Vec::new();
-        for group in groups {
-            match self.groups.get(&group.value) {
-                Some(users) => members.extend(users.iter().cloned()),
-                None => self.error(&group.defined, format!("there is no group named {}", group.value)),
+        for (item, name) in self.reader.texts(spot) {
+            self.used_groups.insert(name.to_owned());
+            self.doubts += usize::from(self.broken_groups.contains(name));
+            if let Some(users) = self.groups.get(name) {
+                members.extend(users.iter().cloned());
+            } else {
+                let known = || self.groups.keys().map(String::as_str);
+                // The group that was probably meant is not unused: one slip is told once.
+                self.used_groups.extend(nearest(name, known()));
+                self.reader.unknown(&item, format!("there is no group named {name}"), name, known());
             }
         }
         members
     }
-}
 
-fn pattern(wanted: &Wanted) -> Pattern {
-    match wanted {
-        Wanted::Bool(value) => Pattern::Bool(*value),
-        Wanted::Number(text) => Pattern::Number(text.clone()),
-        Wanted::Text(text) if text.contains('*') => Pattern::Glob(text.to_lowercase()),
-        Wanted::Text(text) => Pattern::Text(text.to_lowercase()),
-        Wanted::AnyOf(list) => Pattern::AnyOf(list.iter().map(pattern).collect()),
+    /// Only `*` is special: a file that means more must not be read as less.
+    fn glob(&mut self, spot: &Spot<'a>, text: &str) {
+        if text.contains('*') && text.contains(['?', '[', ']', '{', '}', '\\']) {
+            let message = format!("{text:?}: in a glob only `*` has a meaning, it stands for any characters");
+            self.reader.error(spot, message);
+        }
     }
 }
+
+// What each part of the file may say: the schema for editors is made of the same tables.
+
+pub(super) const FILE: [&str; 8] =
+    ["apiVersion", "version", "settings", "groups", "defaults", "rules", "fallback", "tests"];
+pub(super) const GROUP: [&str; 1] = ["members"];
+pub(super) const MAY_REQUEST: [&str; 4] = ["any", "users", "groups", "teams"];
+pub(super) const MAY_REVIEW: [&str; 3] = ["any", "users", "groups"];
+pub(super) const DEFERRAL: [&str; 1] = ["confirmation"];
+/// Each with whether it is still to be built.
+pub(super) const CONFIRMATIONS: [(&str, bool); 2] = [("none", false), ("expected", true)];
+pub(super) const NOTIFY: [(&str, Notify); 2] = [("assigned", Notify::Assigned), ("all", Notify::All)];
+pub(super) const SETTINGS: [&str; 9] = [
+    "time_zone",
+    "may_request",
+    "may_review",
+    "managers",
+    "triage",
+    "reasons",
+    "notify",
+    "expiry_warnings",
+    "deferral",
+];
+
+#[cfg(test)]
+pub(super) mod tests;

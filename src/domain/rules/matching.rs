@@ -1,7 +1,14 @@
-//! Whether a rule's conditions hold for a submission. Strings compare without case; a missing field makes a comparison
-//! false.
+//! Whether a rule's conditions hold for a submission. Strings compare without case, numbers digit by digit. A missing field
+//! makes the innermost comparison false, and `not` turns that round.
 
-use super::{Condition, Tried};
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use super::decimal::Decimal;
+use super::explanation::{Condition, Tried};
+use crate::domain::dates::parse_date;
+use crate::domain::fields::{self, Kind};
+use crate::domain::ids::UserId;
 use crate::domain::json::Json;
 
 /// What rules look at: the submitted data and the values derived from it.
@@ -14,7 +21,7 @@ pub struct Facts<'a> {
 }
 
 /// Values the worker computes, in days or counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Derived {
     /// Requested date minus the ticket's current date.
     pub extension_days: i64,
@@ -26,30 +33,85 @@ pub struct Derived {
     pub days_to_due: i64,
 }
 
-/// One condition of a rule.
+/// One key of a rule's `match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Comparison {
     pub(super) field: String,
-    pub(super) wanted: Pattern,
+    pub(super) test: Test,
 }
 
-/// What a value is compared with. Texts are lower case.
+/// What a value is asked. Texts are lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Pattern {
-    Bool(bool),
-    Number(String),
+pub(super) enum Test {
+    Flag(bool),
+    Number(Amount),
     Text(String),
     Glob(String),
-    AnyOf(Vec<Pattern>),
+    OneOf(Vec<Test>),
+    Not(Box<Test>),
+    /// Several operators in one condition: all of them.
+    Every(Vec<Test>),
+    /// Of a list: some element fits one of these.
+    Any(Vec<Test>),
+    /// Of a list: each of these fits some element.
+    All(Vec<Test>),
+    Than(Order, Amount),
+    Before(NaiveDate),
+    After(NaiveDate),
+    Present(bool),
+}
+
+/// A number as it was written, and as it compares.
+#[derive(Clone, Debug)]
+pub(super) struct Amount {
+    pub(super) written: String,
+    pub(super) value: Decimal,
+}
+
+impl PartialEq for Amount {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Eq for Amount {}
+
+/// How two numbers compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+}
+
+impl Order {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Order::Gt => "gt",
+            Order::Gte => "gte",
+            Order::Lt => "lt",
+            Order::Lte => "lte",
+        }
+    }
+
+    pub(super) fn holds(self, actual: &Decimal, wanted: &Decimal) -> bool {
+        match self {
+            Order::Gt => actual > wanted,
+            Order::Gte => actual >= wanted,
+            Order::Lt => actual < wanted,
+            Order::Lte => actual <= wanted,
+        }
+    }
 }
 
 impl Comparison {
-    fn look(&self, facts: &Facts<'_>) -> Condition {
+    pub(super) fn look(&self, facts: &Facts<'_>) -> Condition {
         let actual = facts.value(&self.field);
         Condition {
             field: self.field.clone(),
-            wanted: self.wanted.to_string(),
-            holds: actual.as_ref().is_some_and(|value| self.wanted.accepts(value)),
+            wanted: cut(&self.test.to_string()),
+            holds: self.test.holds(actual.as_ref()),
             actual: actual.as_ref().map(shown),
         }
     }
@@ -69,50 +131,115 @@ pub(super) fn look(rule: &str, comparisons: &[Comparison], facts: &Facts<'_>) ->
 }
 
 impl Facts<'_> {
-    fn value(&self, field: &str) -> Option<Json> {
+    /// What stands at a path, a person as the person is known everywhere else.
+    pub(super) fn value(&self, field: &str) -> Option<Json> {
         let derived = match field {
             "extension_days" => self.derived.extension_days,
             "cumulative_extension_days" => self.derived.cumulative_extension_days,
             "previous_exceptions" => self.derived.previous_exceptions,
             "days_to_due" => self.derived.days_to_due,
-            path => return self.data.at(path).cloned(),
+            path => {
+                let found = self.data.at(path)?.clone();
+                let person = fields::submission_field(path).is_some_and(|field| field.kind == Kind::User);
+                return Some(match found {
+                    Json::Text(text) if person => {
+                        Json::Text(UserId::parse(&text).map_or(text, |user| user.to_string()))
+                    }
+                    other => other,
+                });
+            }
         };
         Some(Json::Number(derived.to_string()))
     }
+
+    /// Whether the ticket is known to be exploited: it says so, or it carries a mandated date and does not deny it.
+    pub(super) fn is_known_exploited(&self) -> bool {
+        match self.data.at("ticket.kev") {
+            Some(Json::Bool(kev)) => *kev,
+            _ => self.data.at("ticket.kev_due_date").is_some(),
+        }
+    }
 }
 
-impl Pattern {
-    fn accepts(&self, value: &Json) -> bool {
+impl Test {
+    /// Whether it holds; `None` is a missing field.
+    pub(super) fn holds(&self, actual: Option<&Json>) -> bool {
+        match self {
+            Test::Not(test) => !test.holds(actual),
+            Test::OneOf(tests) => tests.iter().any(|test| test.holds(actual)),
+            Test::Every(tests) => tests.iter().all(|test| test.holds(actual)),
+            Test::Present(wanted) => actual.is_some() == *wanted,
+            comparison => actual.is_some_and(|value| comparison.fits(value)),
+        }
+    }
+
+    fn fits(&self, value: &Json) -> bool {
         match (self, value) {
-            (Pattern::AnyOf(patterns), value) => patterns.iter().any(|pattern| pattern.accepts(value)),
-            (Pattern::Bool(wanted), Json::Bool(actual)) => wanted == actual,
-            (Pattern::Number(wanted), Json::Number(actual) | Json::Text(actual)) => same_number(wanted, actual),
-            (Pattern::Text(wanted), Json::Text(actual)) => actual.to_lowercase() == *wanted,
-            (Pattern::Glob(wanted), Json::Text(actual)) => glob(wanted.as_bytes(), actual.to_lowercase().as_bytes()),
+            (Test::Flag(wanted), Json::Bool(actual)) => wanted == actual,
+            (Test::Text(wanted), Json::Text(actual)) => actual.to_lowercase() == *wanted,
+            (Test::Glob(wanted), Json::Text(actual)) => glob(wanted.as_bytes(), actual.to_lowercase().as_bytes()),
+            (Test::Number(wanted), value) => number(value).is_some_and(|actual| actual == wanted.value),
+            (Test::Than(order, wanted), value) => {
+                number(value).is_some_and(|actual| order.holds(&actual, &wanted.value))
+            }
+            (Test::Before(wanted), Json::Text(actual)) => parse_date(actual).is_some_and(|actual| actual < *wanted),
+            (Test::After(wanted), Json::Text(actual)) => parse_date(actual).is_some_and(|actual| actual > *wanted),
+            (Test::Any(wanted), Json::List(items)) => {
+                items.iter().any(|item| wanted.iter().any(|test| test.holds(Some(item))))
+            }
+            (Test::All(wanted), Json::List(items)) => {
+                wanted.iter().all(|test| items.iter().any(|item| test.holds(Some(item))))
+            }
             _ => false,
         }
     }
 }
 
-impl std::fmt::Display for Pattern {
+/// Scores come as decimal strings or as numbers.
+fn number(value: &Json) -> Option<Decimal> {
+    match value {
+        Json::Number(text) | Json::Text(text) => Decimal::parse(text),
+        _ => None,
+    }
+}
+
+impl std::fmt::Display for Test {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Pattern::Bool(value) => write!(f, "{value}"),
-            Pattern::Number(text) | Pattern::Text(text) | Pattern::Glob(text) => f.write_str(text),
-            Pattern::AnyOf(patterns) => {
-                f.write_str("[")?;
-                for (at, pattern) in patterns.iter().enumerate() {
-                    write!(f, "{}{pattern}", if at > 0 { ", " } else { "" })?;
-                }
-                f.write_str("]")
-            }
+            Test::Flag(value) => write!(f, "{value}"),
+            Test::Number(amount) => f.write_str(&amount.written),
+            Test::Text(text) | Test::Glob(text) => f.write_str(text),
+            Test::OneOf(tests) => list(f, "[", tests, "]"),
+            Test::Not(test) => write!(f, "not {test}"),
+            Test::Every(tests) => list(f, "", tests, ""),
+            Test::Any(tests) => list(f, "any [", tests, "]"),
+            Test::All(tests) => list(f, "all [", tests, "]"),
+            Test::Than(order, amount) => write!(f, "{} {}", order.word(), amount.written),
+            Test::Before(date) => write!(f, "before {date}"),
+            Test::After(date) => write!(f, "after {date}"),
+            Test::Present(true) => f.write_str("present"),
+            Test::Present(false) => f.write_str("not present"),
         }
     }
 }
 
+fn list(f: &mut std::fmt::Formatter<'_>, open: &str, tests: &[Test], close: &str) -> std::fmt::Result {
+    f.write_str(open)?;
+    for (at, test) in tests.iter().enumerate() {
+        write!(f, "{}{test}", if at > 0 { ", " } else { "" })?;
+    }
+    f.write_str(close)
+}
+
+/// Longest value an explanation shows, in characters.
+pub(super) const SHOWN_CHARS_MAX: usize = 200;
+
+fn cut(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
+}
+
 /// A value as an explanation shows it, cut where it is long.
 fn shown(value: &Json) -> String {
-    const SHOWN_CHARS_MAX: usize = 200;
     let text = match value {
         Json::Null => "null".to_owned(),
         Json::Bool(value) => value.to_string(),
@@ -120,28 +247,11 @@ fn shown(value: &Json) -> String {
         Json::List(items) => format!("[{}]", items.iter().take(20).map(shown).collect::<Vec<_>>().join(", ")),
         Json::Object(members) => format!("an object of {}", members.len()),
     };
-    text.chars().take(SHOWN_CHARS_MAX).collect()
+    cut(&text)
 }
 
-/// Whether two decimals are the same number, digit by digit: never a float inside. One with an exponent equals only itself.
-fn same_number(a: &str, b: &str) -> bool {
-    fn plain(text: &str) -> Option<(bool, &str, &str)> {
-        let unsigned = text.strip_prefix('-').unwrap_or(text);
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        let (whole_is, fraction_is) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
-        let zero = whole_is.is_empty() && fraction_is.is_empty();
-        let number = !whole.is_empty() && digits(whole) && digits(fraction);
-        number.then_some((text.starts_with('-') && !zero, whole_is, fraction_is))
-    }
-    match (plain(a), plain(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => a == b,
-    }
-}
-
-/// Whether a text fits a pattern in which `*` stands for any characters. Looks back to the last star only, so that no
-/// pattern takes longer than pattern times text.
+/// Whether a text fits a pattern in which `*`, and nothing else, stands for any characters. Looks back to the last star
+/// only, so that no pattern takes longer than pattern times text.
 pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t, mut star) = (0, 0, None);
     while let Some(byte) = text.get(t) {
@@ -161,58 +271,4 @@ pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_characters() {
-        for (pattern, text, fits) in [
-            ("payments-*", "payments-api", true),
-            ("payments-*", "payments-", true),
-            ("payments-*", "payment-api", false),
-            ("*-api", "a-b-api", true),
-            ("a*b*c", "aXbYbZc", true),
-            ("a*b*c", "aXbY", false),
-            ("*", "", true),
-            ("", "", true),
-            ("", "x", false),
-        ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_compared_by_value_and_never_as_floats() {
-        for (a, b, same) in [
-            ("8.10", "8.1", true),
-            ("008", "8", true),
-            ("-0", "0", true),
-            ("1e3", "1000", false),
-            ("0.1", "0.10000000000000000001", false),
-            ("x", "8", false),
-        ] {
-            assert_eq!(same_number(a, b), same, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn a_missing_field_makes_a_comparison_false() {
-        let data = Json::Object(vec![("reason".into(), Json::Text("Other".into())), ("x".into(), Json::Null)]);
-        let derived =
-            Derived { extension_days: 30, cumulative_extension_days: 40, previous_exceptions: 2, days_to_due: -3 };
-        let facts = Facts { data: &data, derived };
-        let holds = |field: &str, wanted: Pattern| Comparison { field: field.into(), wanted }.look(&facts).holds;
-        assert!(holds("reason", Pattern::Text("other".into())));
-        assert!(holds(
-            "extension_days",
-            Pattern::AnyOf(vec![Pattern::Number("7".into()), Pattern::Number("30".into())])
-        ));
-        for (field, number) in
-            [("cumulative_extension_days", "40"), ("previous_exceptions", "2"), ("days_to_due", "-3")]
-        {
-            assert!(holds(field, Pattern::Number(number.into())), "{field}");
-        }
-        assert!(!holds("x", Pattern::Text("null".into())));
-        assert!(!holds("ticket.kev", Pattern::Bool(false)));
-    }
-}
+mod tests;

@@ -1,27 +1,35 @@
-use super::assignment::EXPLANATION_BYTES_MAX;
+use super::explanation::EXPLANATION_BYTES_MAX;
 use super::*;
-use crate::domain::json::Json;
+use crate::domain::ids::ExceptionId;
 
 const EXAMPLE: &str = include_str!("../../../examples/rules.yaml");
+const FULL: &str = include_str!("../../../examples/rules-full.yaml");
 
 fn user(id: &str) -> UserId {
     UserId::parse(&format!("{id}@example.com")).unwrap()
 }
 
-fn find(rules: &RuleSet, fields: &[(&str, &str)]) -> Assignment {
-    let text = |text: &str| Json::Text(text.to_owned());
+fn data(fields: &[(&str, &str)]) -> Json {
+    let text = |text: &str| if text == "true" { Json::Bool(true) } else { Json::Text(text.to_owned()) };
     let of = |prefix: &str| {
-        let own = fields.iter().filter_map(|(k, v)| {
-            Some((k.strip_prefix(prefix)?.to_owned(), if *v == "true" { Json::Bool(true) } else { text(v) }))
-        });
+        let own = fields.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), text(value))));
         Json::Object(own.collect())
     };
     let mut ticket = of("ticket.");
     if let Json::Object(members) = &mut ticket {
         members.push(("asset".to_owned(), of("asset.")));
     }
-    let data = Json::Object(vec![("ticket".to_owned(), ticket), ("requester".to_owned(), of("requester."))]);
-    rules.find(&Facts { data: &data, derived: Derived::default() }, &user("dana")).1
+    Json::Object(vec![("ticket".to_owned(), ticket), ("requester".to_owned(), of("requester."))])
+}
+
+fn find(rules: &RuleSet, fields: &[(&str, &str)]) -> Assignment {
+    rules.find(&Facts { data: &data(fields), derived: Derived::default() }, &user("dana")).1
+}
+
+fn begin(rules: &RuleSet, assignment: &mut Assignment, level: u32, requester: &str) -> Level {
+    let (exception, requester) = (ExceptionId::parse("EX-1").unwrap(), user(requester));
+    let filling = Filling { exception: &exception, requester: &requester, people: &People::default(), rules };
+    assignment.begin(level, filling).unwrap()
 }
 
 #[test]
@@ -43,10 +51,33 @@ fn the_first_rule_that_matches_wins() {
 }
 
 #[test]
+fn the_full_example_has_no_fault_and_its_tests_reach_every_rule() {
+    let checked = RuleSet::check(FULL);
+    assert_eq!(checked.report.errors, []);
+    let warnings: Vec<_> = checked.report.warnings.iter().map(Finding::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "19:20: settings.expiry_warnings: expiry_warnings is checked and kept, but does not act yet",
+            "32:17: defaults.remind_after: remind_after is checked and kept, but does not act yet",
+            "33:19: defaults.escalate_after: escalate_after is checked and kept, but does not act yet",
+            "34:18: defaults.review_within: review_within is checked and kept, but does not act yet",
+            "48:89: rules[0].levels[0].on_deadline: on_deadline is checked and kept, but does not act yet",
+            "76:63: rules[3].levels[1].pick: least_loaded chooses by hash until open assignments are counted",
+        ]
+    );
+    let report = checked.rules.unwrap().test();
+    let failed: Vec<_> = report.tests.iter().filter(|test| !test.passed).collect();
+    assert!(report.ok && failed.is_empty(), "{failed:#?}");
+    assert_eq!(report.unreached, [] as [&str; 0]);
+    assert_eq!(RuleSet::check(EXAMPLE).report.errors, []);
+}
+
+#[test]
 fn an_assignment_explains_itself() {
     let rules = RuleSet::parse(EXAMPLE).unwrap();
     let mut assignment = find(&rules, &[("ticket.severity", "high"), ("asset.service", "payments-api")]);
-    let level = assignment.begin(1, &user("dana")).unwrap();
+    let level = begin(&rules, &mut assignment, 1, "dana");
     let explanation = &assignment.explanation;
     assert_eq!(level.reviewers, [user("eli")]);
     let failed = &explanation.tried[0];
@@ -62,71 +93,156 @@ fn an_assignment_explains_itself() {
 }
 
 #[test]
+fn a_trace_shows_all_conditions_of_all_rules() {
+    let rules = RuleSet::parse(FULL).unwrap();
+    let data = data(&[("ticket.kev", "true"), ("ticket.severity", "low"), ("requester.team", "ext-a")]);
+    let trace = rules.trace(&Facts { data: &data, derived: Derived::default() });
+    let matched: Vec<_> = trace.iter().filter(|rule| rule.matched).map(|rule| rule.rule.as_str()).collect();
+    assert_eq!(matched, ["exploited-in-the-wild", "outside-staff", "fallback"]);
+    let counts: Vec<_> = trace.iter().map(|rule| rule.conditions.len()).collect();
+    assert_eq!(counts, [1, 2, 6, 4, 3, 1, 3, 0], "`trivial` is passed over for a condition of its own");
+    let shown = |rule: usize, at: usize| trace[rule].conditions[at].wanted.as_str();
+    assert_eq!((shown(2, 0), shown(2, 2), shown(2, 3)), ("[low, info]", "lt 4.0", "gte 1, lte 14"));
+    assert_eq!((shown(3, 1), shown(3, 2), shown(4, 1)), ("any [pci, card*]", "not [dev, test]", "present"));
+}
+
+#[test]
+fn an_automatic_approval_never_matches_a_known_exploited_ticket() {
+    let text = format!(
+        "{}\n  - {{ name: anything-low, match: {{ ticket.severity: low }}, auto: approve }}\n",
+        EXAMPLE.split("\nfallback:").next().unwrap().split("  - name: known-exploited").next().unwrap()
+    ) + "fallback: { reviewers: none }\n";
+    let rules = RuleSet::parse(&text).unwrap();
+    assert_eq!(find(&rules, &[("ticket.severity", "low")]).rule, "anything-low");
+    for mark in [("ticket.kev", "true"), ("ticket.kev_due_date", "2027-01-01")] {
+        let assignment = find(&rules, &[("ticket.severity", "low"), mark]);
+        let passed_over = &assignment.explanation.tried[0];
+        assert_eq!((assignment.rule.as_str(), passed_over.matched), ("fallback", false));
+        assert_eq!(passed_over.conditions[0].field, "ticket.kev");
+    }
+}
+
+#[test]
 fn an_explanation_has_a_bound() {
     let many: String = (0..500)
-        .map(|n| format!("  - {{ name: rule-{n}, match: {{ ticket.severity: \"x{n}\" }}, reviewers: none }}\n"))
+        .map(|n| format!("  - {{ name: rule-{n}, match: {{ ticket.title: \"x{n}\" }}, reviewers: none }}\n"))
         .collect();
     let crowd: String = (0..900).map(|n| format!("person-with-a-long-name-{n}@example.com,")).collect();
     let text = EXAMPLE
         .replace("  - name: known-exploited", &format!("{many}  - name: known-exploited"))
         .replace("[faye@example.com]", &format!("[{crowd}faye@example.com]"));
-    let mut assignment = find(&RuleSet::parse(&text).unwrap(), &[("ticket.kev", "true")]);
-    assignment.begin(2, &user("zoe")).unwrap();
-    let explanation = &assignment.explanation;
-    assert!(explanation.truncated);
-    assert!(serde_json::to_string(explanation).unwrap().len() <= EXPLANATION_BYTES_MAX);
-    assert!(explanation.tried.last().is_some_and(|tried| tried.matched), "the matched rule stays");
-}
-
-#[track_caller]
-fn check(from: &str, to: &str, line: u64, message: &str) {
-    assert!(EXAMPLE.contains(from), "{from}");
-    let errors = RuleSet::parse(&EXAMPLE.replacen(from, to, 1)).expect_err(to);
-    assert!(errors.iter().any(|e| e.line == line && e.message.contains(message)), "{to}: {errors:?}");
-}
-
-#[test]
-fn what_is_wrong_is_said_with_its_place() {
-    check("reprieve/v1", "reprieve/v2", 2, "expected reprieve/v1");
-    check("time_zone: UTC", "time_zone: Moon/Base", 6, "no zone");
-    check("time_zone: UTC", "time_zon: UTC", 6, "time_zon");
-    check("triage: [vm-lead@example.com]", "triage: []", 9, "name at least one person");
-    check("triage: [vm-lead@example.com]", "triage: [\"a b\"]", 9, "no user id");
-    check("members: [faye@example.com]", "members: []", 15, "has no members");
-    check("quorum: 2", "quorum: 4", 27, "expected 1 to 3");
-    check("quorum: 2", "quorum: 0", 27, "expected 1 to 3");
-    check("quorum: 2", "quorum: most", 27, "expected any, all or a whole number");
-    check("groups: [ciso-office]", "groups: [ciso]", 28, "no group named ciso");
-    check("name: payments-critical", "name: known-exploited", 31, "another rule named");
-    check("name: payments-critical", "name: fallback", 31, "another rule named");
-    check("ticket.kev: true", "ticket.kve: true", 25, "no field of a submission");
-    check("max_extension: 14d", "max_extension: 2w", 29, "number of days");
-    check("require: [justification]", "require: [justify]", 19, "no field of a submission");
-    check("    reviewers: none", "    levels: []", 39, "say who reviews");
-    check("match: { ticket.kev: true }", "match: {}", 23, "matches everything");
-    check("fallback:\n  levels: [{ reviewers: { groups: [appsec] } }]", "", 22, "missing field `fallback`");
+    // Once everybody is eligible, and once next to nobody: then hundreds are dropped.
+    for may_review in ["{ any: true }", "{ users: [bob@example.com] }"] {
+        let text = text.replacen("settings:", &format!("settings:\n  may_review: {may_review}"), 1);
+        let rules = RuleSet::parse(&text).unwrap();
+        let mut assignment = find(&rules, &[("ticket.kev", "true")]);
+        begin(&rules, &mut assignment, 2, "zoe");
+        let explanation = &assignment.explanation;
+        assert!(explanation.truncated);
+        assert!(serde_json::to_string(explanation).unwrap().len() <= EXPLANATION_BYTES_MAX);
+        assert!(explanation.tried.last().is_some_and(|tried| tried.matched), "the matched rule stays");
+    }
 }
 
 #[test]
-fn what_is_not_built_yet_is_an_error_that_says_so() {
-    check("quorum: any", "pick: hash", 18, "not built yet");
-    check("quorum: any", "remind_after: 2d", 18, "not built yet");
-    check("ticket.kev: true", "ticket.cvss: { gt: 7 }", 25, "not built yet");
-    check("ticket.kev: true", "ticket.tags: [pci]", 25, "not built yet");
-    check("    reviewers: none", "    auto: approve", 41, "not built yet");
-    check("groups: [ciso-office] }", "fields: [requester.manager] }", 28, "not built yet");
-    check("{ max_extension: 14d }", "{ kev_due_date: ignore }", 29, "not built yet");
-    check("fallback:", "tests: []\nfallback:", 43, "not built yet");
-    check("may_request: { any: true }", "may_review: { any: false }", 7, "only `true` is built");
-    check("may_request: { any: true }", "may_review: { users: [a@example.com] }", 7, "not built yet");
+fn a_long_matched_rule_keeps_its_name() {
+    let mut explanation = Explanation::default();
+    let condition = Condition { field: "custom.x".into(), wanted: "\u{1}".repeat(200), actual: None, holds: true };
+    explanation.tried = vec![Tried { rule: "r".into(), matched: true, conditions: vec![condition; 30] }];
+    explanation.fit();
+    assert!(explanation.truncated && serde_json::to_string(&explanation).unwrap().len() <= EXPLANATION_BYTES_MAX);
+    assert!(!explanation.tried[0].conditions.is_empty());
 }
 
 #[test]
-fn who_may_request_is_a_list_of_people_and_teams() {
+fn who_may_request_is_a_list_of_people_groups_and_teams() {
     let text =
         EXAMPLE.replace("{ any: true }", "{ users: [Zoe@example.com], groups: [appsec], teams: [\"platform-*\"] }");
     let rules = RuleSet::parse(&text).unwrap();
     assert!(rules.may_request(&user("zoe"), None) && rules.may_request(&user("bob"), Some("x")));
     assert!(rules.may_request(&user("mallory"), Some("Platform-Core")));
     assert!(!rules.may_request(&user("mallory"), Some("x")) && !rules.may_request(&user("mallory"), None));
+}
+
+#[test]
+fn who_may_review_is_whoever_the_file_names_unless_it_says_otherwise() {
+    let with = |setting: &str| {
+        let text = EXAMPLE.replacen("settings:", &format!("settings:\n{setting}"), 1);
+        RuleSet::parse(&text.replace("{ any: true } #", "{ users: [asker@example.com] } #")).unwrap()
+    };
+    let named = with("");
+    for (who, may) in [("alice", true), ("faye", true), ("vm-lead", true), ("asker", false), ("mallory", false)] {
+        assert_eq!(named.may_review(&user(who)), may, "{who}");
+    }
+    let listed = with("  may_review: { users: [gus@example.com], groups: [appsec] }");
+    for (who, may) in [("alice", true), ("gus", true), ("faye", false), ("vm-lead", false)] {
+        assert_eq!(listed.may_review(&user(who)), may, "{who}");
+    }
+    assert!(with("  may_review: { any: true }").may_review(&user("mallory")));
+    let mut assignment = find(&listed, &[("ticket.severity", "high"), ("asset.service", "payments-x")]);
+    let level = begin(&listed, &mut assignment, 1, "zoe");
+    assert_eq!((level.reviewers, level.unassigned), (vec![user("vm-lead")], true), "nobody of the level is eligible");
+    assert!(assignment.explanation.levels[0].dropped.iter().all(|dropped| dropped.why == "not_eligible"));
+}
+
+#[test]
+fn a_person_named_by_a_field_of_the_event_is_eligible() {
+    let rules = RuleSet::parse(FULL).unwrap();
+    let level = |manager: &str, requester: &str| {
+        let mut data = data(&[("requester.manager", manager)]);
+        if let Json::Object(members) = &mut data {
+            members.push(("reason".into(), Json::Text("change_freeze".into())));
+        }
+        let derived = Derived { days_to_due: 10, ..Derived::default() };
+        let (rule, mut assignment) = rules.find(&Facts { data: &data, derived }, &user(requester));
+        assert_eq!(rule.name, "own-manager");
+        begin(&rules, &mut assignment, 1, requester).reviewers
+    };
+    assert_eq!(level(" Sam@Example.com ", "zoe"), [user("sam")]);
+    let security = ["ines", "jan", "kofi", "lea"].map(user);
+    assert_eq!(level("zoe@example.com", "zoe"), security, "the own manager is the requester");
+    assert_eq!(level("no id", "zoe"), security);
+}
+
+#[test]
+fn limits_and_timers_are_merged_key_by_key() {
+    let rules = RuleSet::parse(FULL).unwrap();
+    let exploited = find(&rules, &[("ticket.kev", "true"), ("ticket.kev_due_date", "2027-01-01")]);
+    assert_eq!((exploited.max_extension_days, exploited.max_cumulative_extension_days), (21, Some(240)));
+    assert_eq!((exploited.max_previous_exceptions, exploited.kev_due_date), (Some(4), KevDueDate::Ignore));
+    assert_eq!(exploited.mandated_date.unwrap().to_string(), "2027-01-01");
+    let [first, second] = exploited.levels.as_slice() else { panic!() };
+    let timers = Timers {
+        remind_after_s: Some(2 * 86_400),
+        escalate_after_s: Some(4 * 86_400),
+        review_within_s: Some(86_400),
+        on_deadline: OnDeadline::Keep,
+    };
+    assert_eq!(second.timers, timers);
+    let own = Timers { review_within_s: Some(8 * 3_600), on_deadline: OnDeadline::Cancel, ..timers };
+    assert_eq!((first.timers, first.quorum, second.quorum), (own, Quorum::Number(2), Quorum::All));
+    let fallback = find(&rules, &[]);
+    assert_eq!((fallback.max_extension_days, fallback.levels[0].pick), (120, Pick::Hash));
+    let bare = RuleSet::parse(&EXAMPLE.replace("  limits: { max_extension: 90d }\n", "")).unwrap();
+    assert_eq!(find(&bare, &[]).max_extension_days, 365, "built in");
+}
+
+#[test]
+fn a_failing_test_says_what_is_different() {
+    let text = FULL
+        .replace("expect: { rule: fallback }", "expect: { rule: trivial, auto: approve }")
+        .replace("- [mona@example.com, nils@example.com]", "- [mona@example.com]");
+    let report = RuleSet::parse(&text).unwrap().test();
+    assert!(!report.ok);
+    let failed: Vec<_> = report.tests.iter().filter(|test| !test.passed).collect();
+    let differences: Vec<_> =
+        failed[0].differences.iter().map(|d| (d.of.as_str(), d.expected.as_str(), d.actual.as_str())).collect();
+    assert_eq!(differences, [("rule", "trivial", "fallback"), ("auto", "approve", "none")]);
+    let difference = &failed[1].differences[0];
+    assert_eq!(
+        (difference.of.as_str(), difference.actual.as_str()),
+        ("levels[0]", "[mona@example.com, nils@example.com]")
+    );
+    assert_eq!(failed.len(), 3);
+    assert_eq!(report.unreached, [] as [&str; 0]);
 }

@@ -80,7 +80,8 @@ pub(super) struct Loaded {
     pub(super) expired: usize,
 }
 
-type ExceptionRow = (i64, String, String, i32, i32, i32, Vec<u8>, String);
+/// What [`exception`] reads; a row may have more columns after these.
+pub(super) type ExceptionRow = (i64, String, String, i32, i32, i32, Vec<u8>, String);
 type ParkedColumns = (i64, String, Uuid, DateTime<Utc>, DateTime<Utc>, String, Vec<u8>);
 
 /// Begins the transaction and reads.

@@ -9,6 +9,7 @@ use super::*;
 use crate::broker::Delivery;
 use crate::contract::trust::Trust;
 use crate::domain::dates::parse_time;
+use crate::domain::exception::{Enforcement, Status};
 use crate::domain::history::Entry;
 use crate::store::{Failure, NewParked};
 
@@ -177,6 +178,47 @@ proptest! {
         prop_assert_eq!(&one.outbox, &two.outbox);
         prop_assert_eq!(Memory { parked: BTreeMap::new(), ..one }, Memory { parked: BTreeMap::new(), ..two });
     }
+}
+
+#[test]
+fn t3_what_a_rule_approves_is_in_force_and_supersedes_the_older_one() {
+    let text =
+        RULES.replace("rules:\n", "rules:\n  - { name: small, match: { ticket.severity: low }, auto: approve }\n");
+    let rules = RuleSet::parse(&text).unwrap();
+    let submitted = |id: &str, due: &str| {
+        let data = serde_json::json!({
+            "exception_id": id, "requester": { "id": "zoe@example.com" }, "reason": "other", "requested_due_date": due,
+            "ticket": { "id": "SEC-1", "title": "t", "severity": "low", "current_due_date": "2026-12-05" },
+        });
+        delivery("exception.submitted.v1", id, &data)
+    };
+    let mut memory = Memory::default();
+    memory.turn(&rules, &[submitted("EX-1", "2026-12-20"), submitted("EX-2", "2026-12-30")]);
+    let state = |id: &str| memory.exceptions[&ExceptionId::parse(id).unwrap()].state();
+    assert_eq!(state("EX-1"), (Status::Approved, Enforcement::Ended));
+    assert_eq!(state("EX-2"), (Status::Approved, Enforcement::InForce));
+    assert_eq!(memory.tickets[&TicketId::parse("SEC-1").unwrap()].approved, 2);
+    let read = |text: &String| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let events: Vec<_> = memory.outbox.iter().map(read).collect();
+    let of = |event: &serde_json::Value| {
+        format!("{} {}", event["type"].as_str().unwrap(), event["data"]["exception_id"].as_str().unwrap())
+    };
+    let told: Vec<_> = events.iter().map(of).collect();
+    let one = |id: &str| {
+        let types = [
+            "exception.status_changed",
+            "exception.status_changed",
+            "ticket.deferral_requested",
+            "notification.requester",
+        ];
+        types.map(|name| format!("{name}.v1 {id}")).to_vec()
+    };
+    let superseded = vec!["exception.status_changed.v1 EX-1".to_owned()];
+    assert_eq!(told, [one("EX-1"), one("EX-2"), superseded].concat());
+    let deferral = events.iter().find(|event| event["type"] == "ticket.deferral_requested.v1").unwrap();
+    let approvers = serde_json::json!([{ "id": "policy:small", "level": 0, "at": "2026-11-24T09:00:00.000000Z" }]);
+    assert_eq!(deferral["data"]["approved_by"], approvers);
+    assert_eq!(events[8]["data"]["actor"], serde_json::json!({ "id": "policy:small", "kind": "policy" }));
 }
 
 #[test]

@@ -8,7 +8,6 @@ use reprieve::domain::actor::{Actor, ActorKind};
 use reprieve::domain::exception::{Cause, Enforcement, Exception, Request, Status};
 use reprieve::domain::history::{Chain, EntryOutcome, EventRef, Happening};
 use reprieve::domain::ids::{Digest, ExceptionId, TicketId, UserId};
-use reprieve::domain::rules::Explanation;
 use reprieve::domain::rules::{Assignment, Level};
 use reprieve::domain::ticket::Ticket;
 use reprieve::health::Light;
@@ -113,7 +112,7 @@ pub(crate) fn exception(name: &str) -> Exception {
             levels: Vec::new(),
             triage: Vec::new(),
             max_extension_days: 365,
-            explanation: Explanation::default(),
+            ..Assignment::default()
         },
         level: Level { number: 1, reviewers, quorum: 1, unassigned: false },
         votes: Vec::new(),

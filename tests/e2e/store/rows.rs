@@ -8,6 +8,7 @@ use reprieve::broker::Properties;
 use reprieve::domain::exception::{Enforcement, Status};
 use reprieve::domain::history::{Chain, Hash, link};
 use reprieve::health::Light;
+use reprieve::store::postgres::submissions::PostgresSubmissions;
 use reprieve::store::postgres::views::PostgresViews;
 use reprieve::store::postgres::{PostgresStore, migrate};
 use reprieve::store::{Changes, Committed, InboxRow, NewParked, Outcome, Snapshot, Views, Waiting, Wanted};
@@ -67,6 +68,29 @@ pub(crate) async fn a_look_up_shows_the_exception_and_its_chain(url: &str) {
     }
     assert_eq!((entries.len(), head), (1, exception.chain.head));
     assert!(views.exception(&id("EX-9")).await.expect("an answer").is_none());
+}
+
+pub(crate) async fn submissions_are_read_page_by_page(url: &str) {
+    let mut store = open(url).await;
+    let names: Vec<String> = (0..450).map(|number| format!("EX-{number:03}")).collect();
+    write(&mut store, &submission(&names.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    let submissions = PostgresSubmissions::new(url).expect("a URL");
+    let (mut cursor, mut found, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let (page, next) = submissions.recent(cursor).await.expect("an answer");
+        found.extend(page.into_iter().map(|it| it.exception.id.to_string()));
+        pages += 1;
+        if next.is_none() {
+            break;
+        }
+        cursor = next;
+    }
+    assert_eq!((pages, found), (4, names.into_iter().rev().collect()), "the newest first, each once");
+    let one = submissions.of(&id("EX-007")).await.expect("an answer").expect("there");
+    assert_eq!(one.exception.id, id("EX-007"));
+    assert!(submissions.of(&id("EX-7")).await.expect("an answer").is_none());
+    assert_eq!(submissions.rule_set("ab").await.expect("an answer").as_deref(), Some("version: 1"));
+    assert!(submissions.rule_set("cd").await.expect("an answer").is_none());
 }
 
 pub(crate) async fn a_row_in_hand_is_not_claimed_and_a_void_term_is(url: &str) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use reprieve::health::Light;
 use reprieve::store::postgres::migrate::{self, FsyncOff, SchemaError};
-use reprieve::store::postgres::{PostgresStore, statements, turn_options, views};
+use reprieve::store::postgres::{PostgresStore, statements, submissions, turn_options, views};
 use reprieve::store::{Changes, Wanted};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, query_scalar, raw_sql};
 
@@ -39,7 +39,7 @@ pub(crate) async fn every_statement_finds_its_rows_by_index_however_small_the_ta
             assert!(!plan.contains("Seq Scan on outbox"), "{sql}\n{plan}");
         }
     }
-    for sql in views::STATEMENTS {
+    for sql in views::STATEMENTS.iter().chain(submissions::STATEMENTS) {
         plan_of(&mut connection, sql).await;
     }
 }

@@ -1,0 +1,155 @@
+//! How an assignment was found: the rules that were tried, the levels and who of them was left out. Stored and published
+//! with every assignment, so it has a bound.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::exception::Exception;
+use crate::domain::ids::UserId;
+
+/// Largest explanation, in bytes of JSON: it goes out with every assignment and stands in the exception's row, which every
+/// decision rewrites.
+pub(super) const EXPLANATION_BYTES_MAX: usize = 16 * 1024;
+
+/// People of one level that an explanation still shows when it would be too long otherwise.
+const SHOWN_PEOPLE_MAX: usize = 10;
+
+/// How an assignment was found. Published with it and shown by the look-ups: the names never change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Explanation {
+    /// The file's `version`.
+    pub rules_version: String,
+    /// SHA-256 of the file, in hex.
+    pub rules_hash: String,
+    /// The rule that matched.
+    pub rule: String,
+    /// Whether parts were left out to keep it below 16 KiB.
+    pub truncated: bool,
+    /// The rules in order, up to the one that matched.
+    pub tried: Vec<Tried>,
+    /// The levels that have begun or will.
+    pub levels: Vec<LevelExplained>,
+}
+
+/// One rule that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tried {
+    /// Its name.
+    pub rule: String,
+    /// Whether all its conditions held.
+    pub matched: bool,
+    /// All of the matched rule; of another the first that failed.
+    pub conditions: Vec<Condition>,
+}
+
+/// One comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Condition {
+    /// The path.
+    pub field: String,
+    /// What the rule wants.
+    pub wanted: String,
+    /// What was there; `None` for a missing field.
+    pub actual: Option<String>,
+    /// Whether it held.
+    pub holds: bool,
+}
+
+/// One level, as it was filled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LevelExplained {
+    /// Counts from 1.
+    pub level: u32,
+    /// Whom the rule names.
+    pub candidates: Vec<UserId>,
+    /// Who of them was left out, and why.
+    pub dropped: Vec<Dropped>,
+    /// Who reviews, once the level has begun.
+    pub reviewers: Vec<UserId>,
+    /// How many must approve, once the level has begun.
+    pub quorum: Option<u32>,
+    /// How reviewers are picked from those who are left.
+    pub pick: String,
+}
+
+/// A candidate who does not review.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Dropped {
+    /// Who.
+    pub id: UserId,
+    /// `requester`, `not_eligible` or `away`.
+    pub why: String,
+}
+
+/// Why a candidate does not review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Requester,
+    NotEligible,
+    Away,
+}
+
+impl Why {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Why::Requester => "requester",
+            Why::NotEligible => "not_eligible",
+            Why::Away => "away",
+        }
+    }
+}
+
+impl Explanation {
+    /// Takes over how the levels of an exception were filled: its own explanation says who reviews those that have begun, and
+    /// who was dropped on that day.
+    pub fn begun(&mut self, exception: &Exception) {
+        for stored in exception.assignment.explanation.levels.iter().filter(|stored| stored.quorum.is_some()) {
+            if let Some(level) = self.levels.iter_mut().find(|level| level.level == stored.level) {
+                level.reviewers.clone_from(&stored.reviewers);
+                level.dropped.clone_from(&stored.dropped);
+                level.quorum = stored.quorum;
+                self.truncated |= exception.assignment.explanation.truncated;
+            }
+        }
+    }
+
+    /// What was found for a field, if any of the conditions that are told looked at it.
+    pub fn found(&self, field: &str) -> Option<&str> {
+        let mut conditions = self.tried.iter().flat_map(|tried| &tried.conditions);
+        conditions.find(|condition| condition.field == field)?.actual.as_deref()
+    }
+
+    /// Leaves out the farthest rules, then the long lists of people, then the later levels, then the conditions, until it
+    /// is below 16 KiB. The matched rule stays, if only by name.
+    pub(super) fn fit(&mut self) {
+        while self.is_too_large() {
+            self.truncated = true;
+            let crowded = |level: &LevelExplained| [level.candidates.len(), level.reviewers.len(), level.dropped.len()];
+            if self.tried.len() > 1 {
+                self.tried.drain(..self.tried.len() / 2);
+            } else if self.levels.iter().flat_map(crowded).any(|people| people > SHOWN_PEOPLE_MAX) {
+                for level in &mut self.levels {
+                    level.candidates.truncate(SHOWN_PEOPLE_MAX);
+                    level.reviewers.truncate(SHOWN_PEOPLE_MAX);
+                    level.dropped.truncate(SHOWN_PEOPLE_MAX);
+                }
+            } else if self.levels.len() > 1 {
+                self.levels.truncate(self.levels.len() / 2);
+            } else if self.tried.iter().any(|tried| !tried.conditions.is_empty()) {
+                for tried in &mut self.tried {
+                    tried.conditions.truncate(tried.conditions.len() / 2);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        serde_json::to_string(self).is_ok_and(|json| json.len() > EXPLANATION_BYTES_MAX)
+    }
+}
