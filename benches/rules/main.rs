@@ -3,11 +3,7 @@
 //!
 //! `cargo bench --bench rules`; `REPRIEVE_BENCH_ROUNDS` (default 9) changes the number of rounds.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a benchmark that cannot go on says why by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on says why by panicking")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -19,6 +19,7 @@ mod desk;
 mod harness;
 mod ledger;
 mod readme;
+mod routing;
 mod secrets;
 mod stops;
 mod store;
@@ -81,6 +82,7 @@ fn cases() -> Vec<Trial> {
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
+        routing::the_whole_rules_file_acts_through_the_queue,
         secrets::no_secret_is_ever_written,
         tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
         trust::users_can_do_what_is_theirs_and_nothing_else,
