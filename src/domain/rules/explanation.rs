@@ -9,6 +9,9 @@ use crate::domain::ids::UserId;
 /// decision rewrites.
 pub(super) const EXPLANATION_BYTES_MAX: usize = 16 * 1024;
 
+/// Room for the rules that were tried: the rest is for the levels, which are filled later.
+const TRIED_BYTES_MAX: usize = 12 * 1024;
+
 /// People of one level that an explanation still shows when it would be too long otherwise.
 const SHOWN_PEOPLE_MAX: usize = 10;
 
@@ -102,6 +105,39 @@ impl Why {
     }
 }
 
+/// As many rules as there is room for, in the order of the file, and whether some were left out. They come from the one that
+/// matched backwards, and are made only while there is room. The first is always taken.
+pub(super) fn nearest(backwards: impl Iterator<Item = Tried>) -> (Vec<Tried>, bool) {
+    let (mut taken, mut bytes, mut left_out) = (Vec::new(), 0, false);
+    for tried in backwards {
+        bytes += bytes_of(&tried);
+        left_out = bytes > TRIED_BYTES_MAX && !taken.is_empty();
+        if left_out {
+            break;
+        }
+        taken.push(tried);
+    }
+    taken.reverse();
+    (taken, left_out)
+}
+
+/// Length as JSON.
+fn bytes_of(value: &impl Serialize) -> usize {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    serde_json::to_writer(&mut counter, value).expect("neither the counter nor plain structs can fail");
+    counter.0
+}
+
 impl Explanation {
     /// Leaves out the farthest rules, then the long lists of people, then the later levels, then the conditions, until it
     /// is below 16 KiB. The matched rule stays, if only by name.
@@ -130,6 +166,6 @@ impl Explanation {
     }
 
     fn is_too_large(&self) -> bool {
-        serde_json::to_string(self).is_ok_and(|json| json.len() > EXPLANATION_BYTES_MAX)
+        bytes_of(self) > EXPLANATION_BYTES_MAX
     }
 }
