@@ -37,7 +37,11 @@ impl Block<'_> {
 }
 
 fn page() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap()
+    read(PAGE)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
 fn blocks(page: &str) -> Vec<Block<'_>> {
@@ -50,7 +54,7 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
                 inside = true;
             }
             (Some(_), true) => inside = false,
-            (None, true) => blocks.last_mut().unwrap().text += &format!("{line}\n"),
+            (None, true) => blocks.last_mut().unwrap().text.extend([line, "\n"]),
             (None, false) => {}
         }
     }
@@ -65,7 +69,8 @@ fn sections(yaml: &str) -> Vec<(String, String)> {
         if line.starts_with(|c: char| c.is_ascii_alphabetic()) {
             sections.push((line.split(':').next().unwrap().to_owned(), String::new()));
         }
-        sections.last_mut().unwrap_or_else(|| panic!("{line}: before any key")).1 += &format!("{line}\n");
+        let (_, text) = sections.last_mut().unwrap_or_else(|| panic!("{line}: before any key"));
+        text.extend([line, "\n"]);
     }
     sections
 }
@@ -109,6 +114,17 @@ fn every_file_and_fragment_is_what_it_is_said_to_be() {
     assert!(files >= 15 && cases >= 30, "{files} files with {cases} tests: where has the rest gone?");
 }
 
+/// The excerpt that a newcomer sees first.
+#[test]
+fn the_readmes_excerpt_can_be_used_in_the_same_frame() {
+    let (page, readme) = (page(), read("README.md"));
+    let frame = &blocks(&page).into_iter().find(|block| block.file() == Some("frame.yaml")).unwrap().text;
+    let excerpts: Vec<_> = blocks(&readme).into_iter().filter(|block| block.is("yaml")).collect();
+    assert_eq!(excerpts.len(), 1);
+    let text = framed(&excerpts[0].text, frame);
+    assert_eq!(RuleSet::check(&text).report.errors, []);
+}
+
 /// Every block is of a kind that is looked at: a typo in the mark must not take it out of the test.
 #[test]
 fn no_block_is_left_alone() {
@@ -129,7 +145,8 @@ fn run(commands: &str, folder: &Path) -> String {
         let script = format!("{{ {command}; }} 2>&1");
         let output =
             Command::new("sh").args(["-c", &script]).current_dir(folder).env_clear().env("PATH", &path).output();
-        shown += &format!("$ {command}\n{}", String::from_utf8(output.unwrap().stdout).unwrap());
+        let output = String::from_utf8(output.unwrap().stdout).unwrap();
+        shown.extend(["$ ", command, "\n", &output]);
     }
     shown
 }
