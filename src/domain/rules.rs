@@ -193,8 +193,7 @@ impl RuleSet {
         let rule = self.rules.get(found).unwrap_or(&self.fallback);
         // What is explained is made only now, and only of the rules that there is room for.
         let before = self.rules.iter().take(found).rev();
-        let (tried, left_out) =
-            explanation::nearest([rule].into_iter().chain(before).map(|rule| rule.look(facts, &actuals)));
+        let (tried, left_out) = explanation::nearest([rule].into_iter().chain(before).map(|rule| rule.look(&actuals)));
         let mut assignment = self.assign(rule, tried, facts, requester);
         assignment.explanation.truncated |= left_out;
         (rule, assignment)
@@ -203,7 +202,7 @@ impl RuleSet {
     /// Every rule with all its conditions, up to the fallback, whether or not one before it matched.
     pub fn trace(&self, facts: &Facts<'_>) -> Vec<Tried> {
         let actuals = Actuals::of(&self.fields, facts);
-        self.rules.iter().chain([&self.fallback]).map(|rule| rule.trace(facts, &actuals)).collect()
+        self.rules.iter().chain([&self.fallback]).map(|rule| rule.trace(&actuals)).collect()
     }
 
     fn assign(&self, rule: &Rule, tried: Vec<Tried>, facts: &Facts<'_>, requester: &UserId) -> Assignment {
@@ -256,17 +255,16 @@ impl Rule {
         self.comparisons.iter().all(|comparison| comparison.holds(actuals)) && !self.passes_over(actuals)
     }
 
-    fn look(&self, facts: &Facts<'_>, actuals: &Actuals) -> Tried {
-        let look = matching::look(&self.name, &self.comparisons, facts, actuals);
+    fn look(&self, actuals: &Actuals) -> Tried {
+        let look = matching::look(&self.name, &self.comparisons, actuals);
         if look.matched && self.passes_over(actuals) {
             return Tried { rule: look.rule, matched: false, conditions: vec![known_exploited()] };
         }
         look
     }
 
-    fn trace(&self, facts: &Facts<'_>, actuals: &Actuals) -> Tried {
-        let mut conditions: Vec<_> =
-            self.comparisons.iter().map(|comparison| comparison.shown(facts, actuals)).collect();
+    fn trace(&self, actuals: &Actuals) -> Tried {
+        let mut conditions: Vec<_> = self.comparisons.iter().map(|comparison| comparison.shown(actuals)).collect();
         conditions.extend(self.passes_over(actuals).then(known_exploited));
         Tried { rule: self.name.clone(), matched: conditions.iter().all(|condition| condition.holds), conditions }
     }

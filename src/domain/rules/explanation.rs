@@ -110,7 +110,7 @@ impl Why {
 pub(super) fn nearest(backwards: impl Iterator<Item = Tried>) -> (Vec<Tried>, bool) {
     let (mut taken, mut bytes, mut left_out) = (Vec::new(), 0, false);
     for tried in backwards {
-        bytes += bytes_of(&tried);
+        bytes += tried.bytes_max();
         left_out = bytes > TRIED_BYTES_MAX && !taken.is_empty();
         if left_out {
             break;
@@ -121,21 +121,36 @@ pub(super) fn nearest(backwards: impl Iterator<Item = Tried>) -> (Vec<Tried>, bo
     (taken, left_out)
 }
 
-/// Length as JSON.
-fn bytes_of(value: &impl Serialize) -> usize {
-    struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+/// Length of a text as JSON, at most: what has to be escaped counts as the longest escape, and nothing is written for it.
+fn text_bytes_max(text: &str) -> usize {
+    let escaped = text.bytes().filter(|byte| *byte < b' ' || *byte == b'"' || *byte == b'\\').count();
+    text.len() + 5 * escaped + r#""","#.len()
+}
+
+impl Tried {
+    fn bytes_max(&self) -> usize {
+        const NAMES: usize = r#"{"rule":,"matched":false,"conditions":[]},"#.len();
+        const CONDITION: usize = r#"{"field":,"wanted":,"actual":null,"holds":false},"#.len();
+        let conditions = self.conditions.iter().map(|condition| {
+            let actual = condition.actual.as_deref().map_or(0, text_bytes_max);
+            CONDITION + text_bytes_max(&condition.field) + text_bytes_max(&condition.wanted) + actual
+        });
+        NAMES + text_bytes_max(&self.rule) + conditions.sum::<usize>()
     }
-    let mut counter = Counter(0);
-    serde_json::to_writer(&mut counter, value).expect("neither the counter nor plain structs can fail");
-    counter.0
+}
+
+impl LevelExplained {
+    fn bytes_max(&self) -> usize {
+        const NAMES: usize =
+            r#"{"level":4294967295,"candidates":[],"dropped":[],"reviewers":[],"quorum":4294967295,"pick":},"#.len();
+        const DROPPED: usize = r#"{"id":,"why":},"#.len();
+        let people = self.candidates.iter().chain(&self.reviewers).map(|user| text_bytes_max(user.as_str()));
+        let dropped = self
+            .dropped
+            .iter()
+            .map(|dropped| DROPPED + text_bytes_max(dropped.id.as_str()) + text_bytes_max(&dropped.why));
+        NAMES + text_bytes_max(&self.pick) + people.sum::<usize>() + dropped.sum::<usize>()
+    }
 }
 
 impl Explanation {
@@ -166,6 +181,17 @@ impl Explanation {
     }
 
     fn is_too_large(&self) -> bool {
-        bytes_of(self) > EXPLANATION_BYTES_MAX
+        self.bytes_max() > EXPLANATION_BYTES_MAX
+    }
+
+    /// Length as JSON, at most. Added up, because it is asked whenever a level begins and an explanation is long.
+    pub(super) fn bytes_max(&self) -> usize {
+        const NAMES: usize =
+            r#"{"rules_version":,"rules_hash":,"rule":,"truncated":false,"tried":[],"levels":[]}"#.len();
+        let texts = [&self.rules_version, &self.rules_hash, &self.rule].map(|text| text_bytes_max(text));
+        NAMES
+            + texts.iter().sum::<usize>()
+            + self.tried.iter().map(Tried::bytes_max).sum::<usize>()
+            + self.levels.iter().map(LevelExplained::bytes_max).sum::<usize>()
     }
 }

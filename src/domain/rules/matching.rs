@@ -41,6 +41,8 @@ pub(super) struct Comparison {
     pub(super) field: String,
     /// Where [`Actuals`] have it.
     pub(super) place: usize,
+    /// What it wants, as explanations show it.
+    pub(super) wanted: String,
     pub(super) test: Test,
 }
 
@@ -110,27 +112,31 @@ impl Order {
 }
 
 impl Comparison {
+    pub(super) fn new(field: &str, place: usize, test: Test) -> Self {
+        Self { field: field.to_owned(), place, wanted: cut(&test.to_string()), test }
+    }
+
     /// Whether it holds. Thousands are asked for one event, so that nothing is made here.
     pub(super) fn holds(&self, actuals: &Actuals) -> bool {
         self.test.holds(actuals.at(self.place))
     }
 
     /// How an explanation shows it.
-    pub(super) fn shown(&self, facts: &Facts<'_>, actuals: &Actuals) -> Condition {
+    pub(super) fn shown(&self, actuals: &Actuals) -> Condition {
         Condition {
             field: self.field.clone(),
-            wanted: cut(&self.test.to_string()),
+            wanted: self.wanted.clone(),
             holds: self.holds(actuals),
-            actual: facts.value(&self.field).as_ref().map(shown),
+            actual: actuals.shown(self.place),
         }
     }
 }
 
 /// Shows one rule: all its conditions if they hold, otherwise the first that fails.
-pub(super) fn look(rule: &str, comparisons: &[Comparison], facts: &Facts<'_>, actuals: &Actuals) -> Tried {
+pub(super) fn look(rule: &str, comparisons: &[Comparison], actuals: &Actuals) -> Tried {
     let failed = comparisons.iter().find(|comparison| !comparison.holds(actuals));
     let told = failed.map_or(comparisons, std::slice::from_ref);
-    let conditions = told.iter().map(|comparison| comparison.shown(facts, actuals)).collect();
+    let conditions = told.iter().map(|comparison| comparison.shown(actuals)).collect();
     Tried { rule: rule.to_owned(), matched: failed.is_none(), conditions }
 }
 

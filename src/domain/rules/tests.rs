@@ -153,6 +153,7 @@ fn a_long_matched_rule_keeps_its_name() {
     let mut explanation = Explanation::default();
     let condition = Condition { field: "custom.x".into(), wanted: "\u{1}".repeat(200), actual: None, holds: true };
     explanation.tried = vec![Tried { rule: "r".into(), matched: true, conditions: vec![condition; 30] }];
+    assert!(serde_json::to_string(&explanation).unwrap().len() <= explanation.bytes_max());
     explanation.fit();
     assert!(explanation.truncated && serde_json::to_string(&explanation).unwrap().len() <= EXPLANATION_BYTES_MAX);
     assert!(!explanation.tried[0].conditions.is_empty());
@@ -327,6 +328,8 @@ proptest! {
             (rule.name.clone(), rule.auto, levels, assignment)
         };
         let (name, auto, levels, assignment) = ask();
+        let explanation = &assignment.explanation;
+        prop_assert!(serde_json::to_string(explanation).unwrap().len() <= explanation.bytes_max());
         prop_assert_eq!(ask(), (name.clone(), auto, levels.clone(), assignment));
         let first = rules.trace(&facts).into_iter().find(|tried| tried.matched);
         prop_assert_eq!(first.map(|tried| tried.rule), Some(name));

@@ -93,7 +93,7 @@ impl<'a> Compiler<'a> {
             };
             let test = self.test(&condition, field, holds, DEPTH_MAX);
             let place = self.place(field);
-            comparisons.extend(test.map(|test| Comparison { field: field.to_owned(), place, test }));
+            comparisons.extend(test.map(|test| Comparison::new(field, place, test)));
         }
         comparisons
     }

@@ -1,12 +1,12 @@
 //! What an event has at the fields that rules look at: read once, so that a thousand rules compare it without reading it
 //! again.
 
-use super::Facts;
+use chrono::NaiveDate;
+
+use super::{Facts, shown};
 use crate::domain::dates::parse_date;
 use crate::domain::json::Json;
 use crate::domain::rules::decimal::Decimal;
-
-use chrono::NaiveDate;
 
 /// A value as tests compare it.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ impl Actual {
 #[derive(Clone, Debug)]
 pub(in crate::domain::rules) struct Actuals {
     values: Vec<Actual>,
+    /// The same, as explanations show them.
+    shown: Vec<Option<String>>,
     /// Whether the ticket is known to be exploited: then no rule approves it.
     pub(in crate::domain::rules) known_exploited: bool,
 }
@@ -60,10 +62,16 @@ pub(in crate::domain::rules) struct Actuals {
 impl Actuals {
     /// Reads each field once. A comparison finds its own by its place among them.
     pub(in crate::domain::rules) fn of(fields: &[String], facts: &Facts<'_>) -> Self {
+        let values: Vec<_> = fields.iter().map(|field| facts.value(field)).collect();
         Self {
-            values: fields.iter().map(|field| Actual::of(facts.value(field).as_ref())).collect(),
+            shown: values.iter().map(|value| value.as_ref().map(shown)).collect(),
+            values: values.iter().map(|value| Actual::of(value.as_ref())).collect(),
             known_exploited: facts.is_known_exploited(),
         }
+    }
+
+    pub(super) fn shown(&self, place: usize) -> Option<String> {
+        self.shown.get(place).cloned().flatten()
     }
 
     pub(super) fn at(&self, place: usize) -> &Actual {

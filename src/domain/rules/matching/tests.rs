@@ -67,7 +67,7 @@ fn check(field: &str, test: Test, holds: bool) {
     let facts = Facts { data: &data, derived };
     let shown = test.to_string();
     let actuals = Actuals::of(&[field.to_owned()], &facts);
-    let condition = Comparison { field: field.into(), place: 0, test }.shown(&facts, &actuals);
+    let condition = Comparison::new(field, 0, test).shown(&actuals);
     assert_eq!(condition.holds, holds, "{field} {shown}: {:?}", condition.actual);
 }
 
