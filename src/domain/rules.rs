@@ -33,6 +33,7 @@ pub use matching::{Derived, Facts};
 pub use report::{Finding, Place, Report};
 
 use explanation::Why;
+use matching::Actuals;
 
 /// The name under which the fallback shows.
 const FALLBACK: &str = "fallback";
@@ -61,6 +62,8 @@ pub struct RuleSet {
     /// Everybody the file names as somebody who might review.
     named: BTreeSet<UserId>,
     triage: Vec<UserId>,
+    /// The fields that the rules look at, each once.
+    fields: Vec<String>,
     rules: Vec<Rule>,
     fallback: Rule,
     cases: Vec<cases::Case>,
@@ -187,27 +190,21 @@ impl RuleSet {
 
     /// The first rule that matches, else the fallback, and the assignment it makes.
     pub fn find(&self, facts: &Facts<'_>, requester: &UserId) -> (&Rule, Assignment) {
-        let mut tried = Vec::new();
-        let mut found = None;
-        for rule in &self.rules {
-            let look = rule.look(facts);
-            let matched = look.matched;
-            tried.push(look);
-            if matched {
-                found = Some(rule);
-                break;
-            }
-        }
-        let rule = found.unwrap_or_else(|| {
-            tried.push(self.fallback.look(facts));
-            &self.fallback
-        });
-        (rule, self.assign(rule, tried, facts, requester))
+        let actuals = Actuals::of(&self.fields, facts);
+        let found = self.rules.iter().position(|rule| rule.matches(&actuals)).unwrap_or(self.rules.len());
+        let rule = self.rules.get(found).unwrap_or(&self.fallback);
+        // What is explained is made only now, and only of the rules that there is room for.
+        let before = self.rules.iter().take(found).rev();
+        let (tried, left_out) = explanation::nearest([rule].into_iter().chain(before).map(|rule| rule.look(&actuals)));
+        let mut assignment = self.assign(rule, tried, facts, requester);
+        assignment.explanation.truncated |= left_out;
+        (rule, assignment)
     }
 
     /// Every rule with all its conditions, up to the fallback, whether or not one before it matched.
     pub fn trace(&self, facts: &Facts<'_>) -> Vec<Tried> {
-        self.rules.iter().chain([&self.fallback]).map(|rule| rule.trace(facts)).collect()
+        let actuals = Actuals::of(&self.fields, facts);
+        self.rules.iter().chain([&self.fallback]).map(|rule| rule.trace(&actuals)).collect()
     }
 
     /// The whole explanation, for a person: every condition of every rule up to the one that matches, and nothing left out.
@@ -273,28 +270,37 @@ impl RuleSet {
 }
 
 impl Rule {
-    fn look(&self, facts: &Facts<'_>) -> Tried {
-        let look = matching::look(&self.name, &self.comparisons, facts);
-        match self.passed_over(facts) {
-            Some(condition) if look.matched => Tried { rule: look.rule, matched: false, conditions: vec![condition] },
-            _ => look,
-        }
+    fn matches(&self, actuals: &Actuals) -> bool {
+        self.comparisons.iter().all(|comparison| comparison.holds(actuals)) && !self.passes_over(actuals)
     }
 
-    fn trace(&self, facts: &Facts<'_>) -> Tried {
-        let mut conditions: Vec<_> = self.comparisons.iter().map(|comparison| comparison.look(facts)).collect();
-        conditions.extend(self.passed_over(facts));
+    fn look(&self, actuals: &Actuals) -> Tried {
+        let look = matching::look(&self.name, &self.comparisons, actuals);
+        if look.matched && self.passes_over(actuals) {
+            return Tried { rule: look.rule, matched: false, conditions: vec![known_exploited()] };
+        }
+        look
+    }
+
+    fn trace(&self, actuals: &Actuals) -> Tried {
+        let mut conditions: Vec<_> = self.comparisons.iter().map(|comparison| comparison.shown(actuals)).collect();
+        conditions.extend(self.passes_over(actuals).then(known_exploited));
         Tried { rule: self.name.clone(), matched: conditions.iter().all(|condition| condition.holds), conditions }
     }
 
     /// No rule approves a known-exploited ticket by itself: the next one is tried.
-    fn passed_over(&self, facts: &Facts<'_>) -> Option<Condition> {
-        (self.auto == Some(Auto::Approve) && facts.is_known_exploited()).then(|| Condition {
-            field: "ticket.kev".to_owned(),
-            wanted: "not known to be exploited, for auto: approve".to_owned(),
-            actual: Some("known to be exploited".to_owned()),
-            holds: false,
-        })
+    fn passes_over(&self, actuals: &Actuals) -> bool {
+        self.auto == Some(Auto::Approve) && actuals.known_exploited
+    }
+}
+
+/// How an explanation shows that a rule was passed over.
+fn known_exploited() -> Condition {
+    Condition {
+        field: "ticket.kev".to_owned(),
+        wanted: "not known to be exploited, for auto: approve".to_owned(),
+        actual: Some("known to be exploited".to_owned()),
+        holds: false,
     }
 }
 

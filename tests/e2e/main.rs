@@ -19,6 +19,7 @@ mod desk;
 mod harness;
 mod ledger;
 mod readme;
+mod routing;
 mod rules;
 mod secrets;
 mod stops;
@@ -86,6 +87,7 @@ fn cases() -> Vec<Trial> {
         rules::an_exception_is_explained_by_the_rules_it_was_made_under,
         rules::another_file_is_compared_by_what_was_submitted,
         rules::files_are_checked_without_a_server,
+        routing::the_whole_rules_file_acts_through_the_queue,
         secrets::no_secret_is_ever_written,
         tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
         trust::users_can_do_what_is_theirs_and_nothing_else,

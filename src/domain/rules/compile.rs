@@ -82,6 +82,8 @@ struct Compiler<'a> {
     named: BTreeSet<UserId>,
     reasons: BTreeSet<String>,
     requesters: Requesters,
+    /// The fields that conditions look at, each once.
+    fields: Vec<String>,
     /// Where each rule stands, for what is only known in the end.
     rule_spots: Vec<Spot<'a>>,
 }
@@ -109,6 +111,7 @@ impl<'a> Compiler<'a> {
         rules.cases =
             file.get("tests").map_or_else(Vec::new, |tests| cases::read(&mut self.reader, &tests, names.as_deref()));
         rules.named = std::mem::take(&mut self.named);
+        rules.fields = std::mem::take(&mut self.fields);
         rules.version = version.unwrap_or_default();
         rules.hash = hex(&Sha256::digest(text));
         text.clone_into(&mut rules.text);

@@ -3,7 +3,7 @@
 //! one if each of its conditions follows from one condition of the later rule on the same field. Several earlier rules
 //! that cover a later one only together are not seen, nor are conditions that contradict each other.
 
-use super::matching::{Comparison, Order, Test};
+use super::matching::{Actual, Comparison, Order, Test};
 use super::reader::Spot;
 use super::report::Finding;
 use super::{Auto, Rule, RuleSet};
@@ -52,8 +52,8 @@ fn implies(a: &Test, b: &Test) -> bool {
         (Test::Not(_) | Test::Every(_) | Test::Present(_), _) => false,
         // Everything else is false for a missing field.
         (_, Test::Present(true)) => true,
-        (Test::Flag(value), b) => b.holds(Some(&Json::Bool(*value))),
-        (Test::Text(text), b) => b.holds(Some(&Json::Text(text.clone()))),
+        (Test::Flag(value), b) => b.holds(&Actual::Flag(*value)),
+        (Test::Text(text), b) => b.holds(&Actual::of(Some(&Json::Text(text.clone())))),
         (Test::Number(a), Test::Than(order, b)) => order.holds(&a.value, &b.value),
         (Test::Than(a_order, a), Test::Than(b_order, b)) => {
             let strict = |order| matches!(order, Order::Gt | Order::Lt);
@@ -75,9 +75,9 @@ fn implies(a: &Test, b: &Test) -> bool {
 fn excludes(a: &Test, b: &Test) -> bool {
     match a {
         Test::OneOf(each) => each.iter().all(|a| excludes(a, b)),
-        Test::Flag(value) => !b.holds(Some(&Json::Bool(*value))),
-        Test::Text(text) => !b.holds(Some(&Json::Text(text.clone()))),
-        Test::Present(false) => !b.holds(None),
+        Test::Flag(value) => !b.holds(&Actual::Flag(*value)),
+        Test::Text(text) => !b.holds(&Actual::of(Some(&Json::Text(text.clone())))),
+        Test::Present(false) => !b.holds(&Actual::Missing),
         _ => false,
     }
 }
@@ -138,7 +138,8 @@ mod tests {
         fn what_follows_holds_wherever_the_other_does(a in tests(), b in tests()) {
             if implies(&a, &b) {
                 for value in values() {
-                    prop_assert!(!a.holds(value.as_ref()) || b.holds(value.as_ref()), "{a} / {b}: {value:?}");
+                    let actual = Actual::of(value.as_ref());
+                    prop_assert!(!a.holds(&actual) || b.holds(&actual), "{a} / {b}: {value:?}");
                 }
             }
         }

@@ -10,6 +10,9 @@ use crate::domain::ids::UserId;
 /// decision rewrites.
 pub(super) const EXPLANATION_BYTES_MAX: usize = 16 * 1024;
 
+/// Room for the rules that were tried: the rest is for the levels, which are filled later.
+const TRIED_BYTES_MAX: usize = 12 * 1024;
+
 /// People of one level that an explanation still shows when it would be too long otherwise.
 const SHOWN_PEOPLE_MAX: usize = 10;
 
@@ -103,6 +106,54 @@ impl Why {
     }
 }
 
+/// As many rules as there is room for, in the order of the file, and whether some were left out. They come from the one that
+/// matched backwards, and are made only while there is room. The first is always taken.
+pub(super) fn nearest(backwards: impl Iterator<Item = Tried>) -> (Vec<Tried>, bool) {
+    let (mut taken, mut bytes, mut left_out) = (Vec::new(), 0, false);
+    for tried in backwards {
+        bytes += tried.bytes_max();
+        left_out = bytes > TRIED_BYTES_MAX && !taken.is_empty();
+        if left_out {
+            break;
+        }
+        taken.push(tried);
+    }
+    taken.reverse();
+    (taken, left_out)
+}
+
+/// Length of a text as JSON, at most: what has to be escaped counts as the longest escape, and nothing is written for it.
+fn text_bytes_max(text: &str) -> usize {
+    let escaped = text.bytes().filter(|byte| *byte < b' ' || *byte == b'"' || *byte == b'\\').count();
+    text.len() + 5 * escaped + r#""","#.len()
+}
+
+impl Tried {
+    fn bytes_max(&self) -> usize {
+        const NAMES: usize = r#"{"rule":,"matched":false,"conditions":[]},"#.len();
+        const CONDITION: usize = r#"{"field":,"wanted":,"actual":null,"holds":false},"#.len();
+        let conditions = self.conditions.iter().map(|condition| {
+            let actual = condition.actual.as_deref().map_or(0, text_bytes_max);
+            CONDITION + text_bytes_max(&condition.field) + text_bytes_max(&condition.wanted) + actual
+        });
+        NAMES + text_bytes_max(&self.rule) + conditions.sum::<usize>()
+    }
+}
+
+impl LevelExplained {
+    fn bytes_max(&self) -> usize {
+        const NAMES: usize =
+            r#"{"level":4294967295,"candidates":[],"dropped":[],"reviewers":[],"quorum":4294967295,"pick":},"#.len();
+        const DROPPED: usize = r#"{"id":,"why":},"#.len();
+        let people = self.candidates.iter().chain(&self.reviewers).map(|user| text_bytes_max(user.as_str()));
+        let dropped = self
+            .dropped
+            .iter()
+            .map(|dropped| DROPPED + text_bytes_max(dropped.id.as_str()) + text_bytes_max(&dropped.why));
+        NAMES + text_bytes_max(&self.pick) + people.sum::<usize>() + dropped.sum::<usize>()
+    }
+}
+
 impl Explanation {
     /// Takes over how the levels of an exception were filled: its own explanation says who reviews those that have begun, and
     /// who was dropped on that day.
@@ -150,6 +201,17 @@ impl Explanation {
     }
 
     fn is_too_large(&self) -> bool {
-        serde_json::to_string(self).is_ok_and(|json| json.len() > EXPLANATION_BYTES_MAX)
+        self.bytes_max() > EXPLANATION_BYTES_MAX
+    }
+
+    /// Length as JSON, at most. Added up, because it is asked whenever a level begins and an explanation is long.
+    pub(super) fn bytes_max(&self) -> usize {
+        const NAMES: usize =
+            r#"{"rules_version":,"rules_hash":,"rule":,"truncated":false,"tried":[],"levels":[]}"#.len();
+        let texts = [&self.rules_version, &self.rules_hash, &self.rule].map(|text| text_bytes_max(text));
+        NAMES
+            + texts.iter().sum::<usize>()
+            + self.tried.iter().map(Tried::bytes_max).sum::<usize>()
+            + self.levels.iter().map(LevelExplained::bytes_max).sum::<usize>()
     }
 }

@@ -6,10 +6,13 @@ use serde::Serialize;
 
 use super::decimal::Decimal;
 use super::explanation::{Condition, Tried};
-use crate::domain::dates::parse_date;
 use crate::domain::fields::{self, Kind};
 use crate::domain::ids::UserId;
 use crate::domain::json::Json;
+
+mod actual;
+
+pub(super) use actual::{Actual, Actuals};
 
 /// What rules look at: the submitted data and the values derived from it.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,10 @@ pub struct Derived {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Comparison {
     pub(super) field: String,
+    /// Where [`Actuals`] have it.
+    pub(super) place: usize,
+    /// What it wants, as explanations show it.
+    pub(super) wanted: String,
     pub(super) test: Test,
 }
 
@@ -106,28 +113,32 @@ impl Order {
 }
 
 impl Comparison {
-    pub(super) fn look(&self, facts: &Facts<'_>) -> Condition {
-        let actual = facts.value(&self.field);
+    pub(super) fn new(field: &str, place: usize, test: Test) -> Self {
+        Self { field: field.to_owned(), place, wanted: cut(&test.to_string()), test }
+    }
+
+    /// Whether it holds. Thousands are asked for one event, so that nothing is made here.
+    pub(super) fn holds(&self, actuals: &Actuals) -> bool {
+        self.test.holds(actuals.at(self.place))
+    }
+
+    /// How an explanation shows it.
+    pub(super) fn shown(&self, actuals: &Actuals) -> Condition {
         Condition {
             field: self.field.clone(),
-            wanted: cut(&self.test.to_string()),
-            holds: self.test.holds(actual.as_ref()),
-            actual: actual.as_ref().map(shown),
+            wanted: self.wanted.clone(),
+            holds: self.holds(actuals),
+            actual: actuals.shown(self.place),
         }
     }
 }
 
-/// Looks at one rule: its conditions in order, up to the first that fails.
-pub(super) fn look(rule: &str, comparisons: &[Comparison], facts: &Facts<'_>) -> Tried {
-    let mut conditions = Vec::with_capacity(comparisons.len());
-    for comparison in comparisons {
-        let condition = comparison.look(facts);
-        if !condition.holds {
-            return Tried { rule: rule.to_owned(), matched: false, conditions: vec![condition] };
-        }
-        conditions.push(condition);
-    }
-    Tried { rule: rule.to_owned(), matched: true, conditions }
+/// Shows one rule: all its conditions if they hold, otherwise the first that fails.
+pub(super) fn look(rule: &str, comparisons: &[Comparison], actuals: &Actuals) -> Tried {
+    let failed = comparisons.iter().find(|comparison| !comparison.holds(actuals));
+    let told = failed.map_or(comparisons, std::slice::from_ref);
+    let conditions = told.iter().map(|comparison| comparison.shown(actuals)).collect();
+    Tried { rule: rule.to_owned(), matched: failed.is_none(), conditions }
 }
 
 impl Facts<'_> {
@@ -162,44 +173,30 @@ impl Facts<'_> {
 }
 
 impl Test {
-    /// Whether it holds; `None` is a missing field.
-    pub(super) fn holds(&self, actual: Option<&Json>) -> bool {
-        match self {
-            Test::Not(test) => !test.holds(actual),
-            Test::OneOf(tests) => tests.iter().any(|test| test.holds(actual)),
-            Test::Every(tests) => tests.iter().all(|test| test.holds(actual)),
-            Test::Present(wanted) => actual.is_some() == *wanted,
-            comparison => actual.is_some_and(|value| comparison.fits(value)),
-        }
-    }
-
-    fn fits(&self, value: &Json) -> bool {
-        match (self, value) {
-            (Test::Flag(wanted), Json::Bool(actual)) => wanted == actual,
-            (Test::Text(wanted), Json::Text(actual)) => actual.to_lowercase() == *wanted,
-            (Test::Glob(wanted), Json::Text(actual)) => glob(wanted.as_bytes(), actual.to_lowercase().as_bytes()),
-            (Test::Number(wanted), value) => number(value).is_some_and(|actual| actual == wanted.value),
-            (Test::Than(order, wanted), value) => {
-                number(value).is_some_and(|actual| order.holds(&actual, &wanted.value))
+    /// Whether it holds for what is there.
+    pub(super) fn holds(&self, actual: &Actual) -> bool {
+        match (self, actual) {
+            (Test::Not(test), actual) => !test.holds(actual),
+            (Test::OneOf(tests), actual) => tests.iter().any(|test| test.holds(actual)),
+            (Test::Every(tests), actual) => tests.iter().all(|test| test.holds(actual)),
+            (Test::Present(wanted), actual) => !matches!(actual, Actual::Missing) == *wanted,
+            (Test::Flag(wanted), Actual::Flag(actual)) => wanted == actual,
+            (Test::Text(wanted), Actual::Text { folded, .. }) => folded == wanted,
+            (Test::Glob(wanted), Actual::Text { folded, .. }) => glob(wanted.as_bytes(), folded.as_bytes()),
+            (Test::Number(wanted), actual) => actual.number().is_some_and(|actual| *actual == wanted.value),
+            (Test::Than(order, wanted), actual) => {
+                actual.number().is_some_and(|actual| order.holds(actual, &wanted.value))
             }
-            (Test::Before(wanted), Json::Text(actual)) => parse_date(actual).is_some_and(|actual| actual < *wanted),
-            (Test::After(wanted), Json::Text(actual)) => parse_date(actual).is_some_and(|actual| actual > *wanted),
-            (Test::Any(wanted), Json::List(items)) => {
-                items.iter().any(|item| wanted.iter().any(|test| test.holds(Some(item))))
+            (Test::Before(wanted), Actual::Text { date, .. }) => date.is_some_and(|actual| actual < *wanted),
+            (Test::After(wanted), Actual::Text { date, .. }) => date.is_some_and(|actual| actual > *wanted),
+            (Test::Any(wanted), Actual::List(items)) => {
+                items.iter().any(|item| wanted.iter().any(|test| test.holds(item)))
             }
-            (Test::All(wanted), Json::List(items)) => {
-                wanted.iter().all(|test| items.iter().any(|item| test.holds(Some(item))))
+            (Test::All(wanted), Actual::List(items)) => {
+                wanted.iter().all(|test| items.iter().any(|item| test.holds(item)))
             }
             _ => false,
         }
-    }
-}
-
-/// Scores come as decimal strings or as numbers.
-fn number(value: &Json) -> Option<Decimal> {
-    match value {
-        Json::Number(text) | Json::Text(text) => Decimal::parse(text),
-        _ => None,
     }
 }
 

@@ -1,3 +1,7 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
 use super::explanation::EXPLANATION_BYTES_MAX;
 use super::*;
 use crate::domain::ids::ExceptionId;
@@ -149,6 +153,7 @@ fn a_long_matched_rule_keeps_its_name() {
     let mut explanation = Explanation::default();
     let condition = Condition { field: "custom.x".into(), wanted: "\u{1}".repeat(200), actual: None, holds: true };
     explanation.tried = vec![Tried { rule: "r".into(), matched: true, conditions: vec![condition; 30] }];
+    assert!(serde_json::to_string(&explanation).unwrap().len() <= explanation.bytes_max());
     explanation.fit();
     assert!(explanation.truncated && serde_json::to_string(&explanation).unwrap().len() <= EXPLANATION_BYTES_MAX);
     assert!(!explanation.tried[0].conditions.is_empty());
@@ -245,4 +250,93 @@ fn a_failing_test_says_what_is_different() {
     );
     assert_eq!(failed.len(), 3);
     assert_eq!(report.unreached, [] as [&str; 0]);
+}
+
+#[test]
+fn the_rules_nearest_to_the_match_are_explained() {
+    let many: String = (0..1_000)
+        .map(|n| format!("  - {{ name: rule-{n}, match: {{ ticket.title: \"x{n}\" }}, reviewers: none }}\n"))
+        .collect();
+    let text = EXAMPLE.replace("  - name: known-exploited", &format!("{many}  - name: known-exploited"));
+    let rules = RuleSet::parse(&text).unwrap();
+    let mut assignment = find(&rules, &[("ticket.kev", "true")]);
+    begin(&rules, &mut assignment, 1, "zoe");
+    let explanation = &assignment.explanation;
+    let names: Vec<_> = explanation.tried.iter().map(|tried| tried.rule.as_str()).collect();
+    let first = 1_001 - names.len();
+    let expected: Vec<_> = (first..1_000).map(|n| format!("rule-{n}")).chain(["known-exploited".to_owned()]).collect();
+    assert_eq!(names, expected);
+    assert!(explanation.truncated && names.len() > 90, "{}", names.len());
+    let whole = find(&RuleSet::parse(EXAMPLE).unwrap(), &[]).explanation;
+    assert!(!whole.truncated && whole.tried.len() == 4, "all of a short file");
+}
+
+/// Read once: a property asks it hundreds of times.
+static FULL_RULES: LazyLock<RuleSet> = LazyLock::new(|| RuleSet::parse(FULL).unwrap());
+
+fn submissions() -> impl Strategy<Value = (Json, UserId)> {
+    let people = ["ines", "INES", "olga", "mona", "quinn", "exceptions-lead", "sam", "zoe"];
+    let asks = prop::sample::select(people.to_vec());
+    let manager = prop::option::of(prop::sample::select(people.to_vec()));
+    let one_of = |words: &[&'static str]| prop::option::of(prop::sample::select(words.to_vec()));
+    let fields = (
+        one_of(&["low", "critical"]),
+        prop::option::of(any::<bool>()),
+        one_of(&["payments-api", "shop"]),
+        one_of(&["pci", "regulated", "card-x"]),
+        one_of(&["ext-acme", "payments"]),
+        one_of(&["change_freeze", "no_fix_yet"]),
+    );
+    (asks, manager, fields).prop_map(|(asks, manager, (severity, kev, service, tag, team, reason))| {
+        let text = |text: &str| Json::Text(text.to_owned());
+        let address = |id: &str| text(&format!(" {id}@Example.com"));
+        let object = |members: Vec<(&str, Option<Json>)>| {
+            let members = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            Json::Object(members.collect())
+        };
+        let ticket = object(vec![
+            ("severity", severity.map(text)),
+            ("kev", kev.map(Json::Bool)),
+            ("asset", service.map(|service| object(vec![("service", Some(text(service)))]))),
+            ("tags", tag.map(|tag| Json::List(vec![text(tag)]))),
+            ("cvss", Some(text("3.9"))),
+        ]);
+        let requester =
+            object(vec![("id", Some(address(asks))), ("manager", manager.map(address)), ("team", team.map(text))]);
+        let data = object(vec![("ticket", Some(ticket)), ("requester", Some(requester)), ("reason", reason.map(text))]);
+        (data, user(asks))
+    })
+}
+
+proptest! {
+    /// Whatever is submitted: the first rule that matches, the same reviewers when asked again, never the requester, and
+    /// no level that nobody could complete without triage.
+    #[test]
+    fn a_request_is_routed_the_same_way_each_time_and_never_to_the_requester(
+        (data, requester) in submissions(), extension_days in 1_i64..40, previous_exceptions in 0_i64..2,
+    ) {
+        let rules = &*FULL_RULES;
+        let derived = Derived { extension_days, cumulative_extension_days: 60, previous_exceptions, days_to_due: 10 };
+        let facts = Facts { data: &data, derived };
+        let exception = ExceptionId::parse("EX-1").unwrap();
+        let people = People::default();
+        let filling = Filling { exception: &exception, requester: &requester, people: &people, rules };
+        let ask = || {
+            let (rule, mut assignment) = rules.find(&facts, &requester);
+            let count = u32::try_from(assignment.levels.len()).unwrap();
+            let levels: Vec<_> = (1..=count).filter_map(|level| assignment.begin(level, filling)).collect();
+            (rule.name.clone(), rule.auto, levels, assignment)
+        };
+        let (name, auto, levels, assignment) = ask();
+        let explanation = &assignment.explanation;
+        prop_assert!(serde_json::to_string(explanation).unwrap().len() <= explanation.bytes_max());
+        prop_assert_eq!(ask(), (name.clone(), auto, levels.clone(), assignment));
+        let first = rules.trace(&facts).into_iter().find(|tried| tried.matched);
+        prop_assert_eq!(first.map(|tried| tried.rule), Some(name));
+        prop_assert!(auto != Some(Auto::Approve) || data.at("ticket.kev") != Some(&Json::Bool(true)));
+        for level in levels {
+            prop_assert!(!level.reviewers.contains(&requester), "{:?}", level);
+            prop_assert!(level.quorum >= 1 && (level.unassigned || level.reviewers.len() >= level.quorum as usize));
+        }
+    }
 }

@@ -113,9 +113,18 @@ impl<'a> Compiler<'a> {
                 continue;
             };
             let test = self.test(&condition, field, holds, DEPTH_MAX);
-            comparisons.extend(test.map(|test| Comparison { field: field.to_owned(), test }));
+            let place = self.place(field);
+            comparisons.extend(test.map(|test| Comparison::new(field, place, test)));
         }
         comparisons
+    }
+
+    /// Where a field stands among all that the rules look at.
+    fn place(&mut self, field: &str) -> usize {
+        self.fields.iter().position(|known| known == field).unwrap_or_else(|| {
+            self.fields.push(field.to_owned());
+            self.fields.len() - 1
+        })
     }
 
     fn test(&mut self, spot: &Spot<'a>, field: &str, holds: Holds, depth: usize) -> Option<Test> {

@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::domain::dates::parse_date;
 
 #[test]
 fn a_star_stands_for_any_characters() {
@@ -63,7 +66,8 @@ fn check(field: &str, test: Test, holds: bool) {
         Derived { extension_days: 30, cumulative_extension_days: 40, previous_exceptions: 2, days_to_due: -3 };
     let facts = Facts { data: &data, derived };
     let shown = test.to_string();
-    let condition = Comparison { field: field.into(), test }.look(&facts);
+    let actuals = Actuals::of(&[field.to_owned()], &facts);
+    let condition = Comparison::new(field, 0, test).shown(&actuals);
     assert_eq!(condition.holds, holds, "{field} {shown}: {:?}", condition.actual);
 }
 
@@ -147,4 +151,51 @@ fn a_ticket_is_known_exploited_when_it_says_so_or_has_a_mandated_date() {
     };
     assert!(with(Some(true), None) && with(None, Some("2027-01-01")));
     assert!(!with(Some(false), Some("2027-01-01")) && !with(None, None));
+}
+
+/// What the guide says of a missing field, in as few words: a comparison is false, and `not` turns round what is within it.
+fn of_a_missing_field(test: &Test) -> bool {
+    match test {
+        Test::Not(test) => !of_a_missing_field(test),
+        Test::OneOf(tests) => tests.iter().any(of_a_missing_field),
+        Test::Every(tests) => tests.iter().all(of_a_missing_field),
+        Test::Present(wanted) => !wanted,
+        _ => false,
+    }
+}
+
+fn nested() -> impl Strategy<Value = Test> {
+    let leaf = prop::sample::select(vec![
+        Test::Flag(false),
+        Test::Number(amount("8.1")),
+        text("other"),
+        Test::Glob("*".into()),
+        Test::Than(Order::Lt, amount("9")),
+        Test::After(day("2026-01-01")),
+        Test::Any(vec![not(text("pci"))]),
+        Test::All(vec![text("pci")]),
+        Test::Present(true),
+        Test::Present(false),
+    ]);
+    leaf.prop_recursive(4, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(not),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Test::OneOf),
+            prop::collection::vec(inner, 1..3).prop_map(Test::Every),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn not_is_the_opposite_and_a_missing_field_is_as_written(
+        test in nested(),
+        field in prop::sample::select(vec!["reason", "ticket.tags", "ticket.cvss", "ticket.kev", "nowhere", "null"]),
+    ) {
+        let data = data();
+        let facts = Facts { data: &data, derived: Derived::default() };
+        let actual = Actual::of(facts.value(field).as_ref());
+        prop_assert_eq!(not(test.clone()).holds(&actual), !test.holds(&actual), "{}", test);
+        prop_assert_eq!(test.holds(&Actual::Missing), of_a_missing_field(&test), "{}", test);
+    }
 }
