@@ -190,9 +190,11 @@ impl RuleSet {
         let by_load: Vec<_> = levels.filter(|level| level.pick == Pick::LeastLoaded).map(|level| &level.named).collect();
         let mut picked = BTreeSet::new();
         for (position, data) in submissions.into_iter().enumerate() {
-            // The names in the file are the same for all of them.
-            by_load.iter().filter(|_| position == 0).for_each(|named| picked.extend(named.users.iter().cloned()));
-            by_load.iter().for_each(|named| picked.extend(named.by_field(data)));
+            for named in &by_load {
+                // The names in the file are the same for all of them.
+                let users = named.users.iter().filter(|_| position == 0).cloned();
+                picked.extend(users.chain(named.by_field(data)));
+            }
         }
         picked
     }

@@ -58,11 +58,19 @@ pub(crate) enum Bug {
     FailedForgotten,
     /// A failure counts as marked whatever another instance did with it.
     MarkedForEver,
+    /// Nobody's open assignments are read.
+    LoadForgotten,
+    /// What a turn changes of them is not written.
+    LoadDropped,
+    /// Whose reviews are over keeps them in the count.
+    LoadOnlyGrows,
+    /// The rules behind an assignment are not stored.
+    RuleSetDropped,
 }
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Bug; 23] = [
+    pub(crate) const ALL: [Bug; 27] = [
         Bug::SeenDropped,
         Bug::ConflictsForgotten,
         Bug::SiblingsForgotten,
@@ -86,6 +94,10 @@ impl Bug {
         Bug::AgainIsResolved,
         Bug::FailedForgotten,
         Bug::MarkedForEver,
+        Bug::LoadForgotten,
+        Bug::LoadDropped,
+        Bug::LoadOnlyGrows,
+        Bug::RuleSetDropped,
     ];
 
     /// The store with the bug in it.
@@ -149,6 +161,7 @@ impl Bug {
             Bug::SeenDropped => snapshot.seen.clear(),
             Bug::ConflictsForgotten => snapshot.seen.values_mut().for_each(|seen| seen.conflicts.clear()),
             Bug::NotesForgotten => snapshot.notes.clear(),
+            Bug::LoadForgotten => snapshot.load.clear(),
             Bug::FailedForgotten => snapshot.seen.values_mut().for_each(|seen| seen.failed = false),
             Bug::MarkedForEver => {
                 let mark = Mark { reason: "schema".to_owned(), announced: BTreeSet::new() };
@@ -174,6 +187,9 @@ impl Bug {
             Bug::HistoryDropped => drop(changes.history.pop()),
             Bug::OutputDropped => drop(changes.outbox.pop()),
             Bug::RetriedDropped => changes.retried.clear(),
+            Bug::LoadDropped => changes.load.clear(),
+            Bug::LoadOnlyGrows => changes.load.retain(|_, difference| *difference > 0),
+            Bug::RuleSetDropped => changes.rule_set = None,
             Bug::AgainIsResolved => changes.retried.iter_mut().for_each(|retried| retried.again = None),
             Bug::FailureBytesLost => changes.failures.iter_mut().for_each(|failure| failure.body.clear()),
             _ => {}
