@@ -187,7 +187,8 @@ impl RuleSet {
     /// else the load is looked at when one of them is assigned. Nobody without submissions.
     pub fn picked_by_load<'a>(&self, submissions: impl IntoIterator<Item = &'a Json>) -> BTreeSet<UserId> {
         let levels = self.rules.iter().chain([&self.fallback]).flat_map(|rule| &rule.levels);
-        let by_load: Vec<_> = levels.filter(|level| level.pick == Pick::LeastLoaded).map(|level| &level.named).collect();
+        let by_load: Vec<_> =
+            levels.filter(|level| level.pick == Pick::LeastLoaded).map(|level| &level.named).collect();
         let mut picked = BTreeSet::new();
         for (position, data) in submissions.into_iter().enumerate() {
             for named in &by_load {
@@ -312,9 +313,12 @@ impl Named {
     /// Who is named by a field. What is no person's id names nobody: then the level has one candidate less.
     fn by_field<'a>(&'a self, data: &'a Json) -> impl Iterator<Item = UserId> + 'a {
         let values = self.fields.iter().filter_map(|field| data.at(field));
-        let texts = values.flat_map(|value| {
-            if let Json::List(items) = value { items.as_slice() } else { std::slice::from_ref(value) }
-        });
+        let texts =
+            values.flat_map(
+                |value| {
+                    if let Json::List(items) = value { items.as_slice() } else { std::slice::from_ref(value) }
+                },
+            );
         texts.filter_map(|text| if let Json::Text(text) = text { UserId::parse(text).ok() } else { None })
     }
 }

@@ -19,6 +19,7 @@ mod desk;
 mod harness;
 mod ledger;
 mod readme;
+mod reload;
 mod secrets;
 mod stops;
 mod store;
@@ -81,6 +82,10 @@ fn cases() -> Vec<Trial> {
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
+        reload::a_changed_file_is_in_force_and_what_is_assigned_stays,
+        reload::a_bad_file_keeps_the_old_rules_and_says_so,
+        reload::a_swapped_link_is_a_changed_file,
+        reload::requests_are_spread_by_load,
         secrets::no_secret_is_ever_written,
         tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
         trust::users_can_do_what_is_theirs_and_nothing_else,

@@ -24,7 +24,9 @@ type Level = (&'static [&'static str], usize);
 fn rule(version: &str, severity: &str) -> (&'static str, &'static [Level]) {
     match (severity, version == BY_LOAD) {
         ("critical", false) => ("critical", &[(&["ada@x.org", "ben@x.org", "cyd@x.org"], 2), (&["dee@x.org"], 1)]),
-        ("critical", true) => ("critical", &[(&["ada@x.org", "ben@x.org", "cyd@x.org"], 2), (&["dee@x.org", MANAGER], 1)]),
+        ("critical", true) => {
+            ("critical", &[(&["ada@x.org", "ben@x.org", "cyd@x.org"], 2), (&["dee@x.org", MANAGER], 1)])
+        }
         ("low", _) => ("nobody", &[(&[], 1)]),
         (_, false) => ("fallback", &[(&["fay@x.org", "ada@x.org"], 1)]),
         (_, true) => ("fallback", &[(&["fay@x.org", "ada@x.org", "ben@x.org"], 1)]),
@@ -242,7 +244,8 @@ impl<'a> Model<'a> {
     /// What everybody has to review: of whoever is open, the reviewers of its level.
     pub(crate) fn load(&self) -> Load {
         let mut load = Load::new();
-        for reviewer in self.cases.values().filter(|case| case.state.0 == "requested").flat_map(|case| &case.reviewers) {
+        for reviewer in self.cases.values().filter(|case| case.state.0 == "requested").flat_map(|case| &case.reviewers)
+        {
             *load.entry(*reviewer).or_default() += 1;
         }
         load
