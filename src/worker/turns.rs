@@ -371,3 +371,6 @@ impl Turns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

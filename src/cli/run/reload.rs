@@ -5,6 +5,8 @@
 //! is a link into a folder that is a link, which is replaced), is deaf on some network file systems, and would still have to read
 //! the file to know whether it says something else: reading a small file every other second costs nothing and misses nothing.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,10 @@ use crate::metrics::Metrics;
 /// place is never taken for what it says so far.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// Largest file that is read. Thousands of rules with their groups are a tenth of it; without a bound a wrong path would be read
+/// into memory, whatever it is.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// The first characters of a hash tell two sets apart for a person.
 const HASH_SHOWN: usize = 12;
 
@@ -31,7 +37,7 @@ const HASH_SHOWN: usize = 12;
 pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<watch::Sender<Arc<RuleSet>>, ExitError> {
     let path = &config.rules;
     let invalid = |lines: Vec<String>| ExitError::new(Code::Configuration, lines.join("\n"));
-    let text = read(path, std::fs::read_to_string(path));
+    let text = read(path);
     let text = text.map_err(|error| invalid(vec![format!("{error}; set REPRIEVE_RULES to its path")]))?;
     let rules = judge(path, &text).map_err(invalid)?;
     metrics.rules_in_force(&rules.version, &rules.hash);
@@ -87,7 +93,9 @@ impl Reload {
 
     /// Away from the runtime's threads: a file system may hang.
     async fn look(&self) -> Look {
-        read(&self.path, tokio::fs::read_to_string(&self.path).await)
+        let path = self.path.clone();
+        let reading = tokio::task::spawn_blocking(move || read(&path)).await;
+        reading.unwrap_or_else(|error| Err(format!("the rules file cannot be read: {error}")))
     }
 
     /// An operator says that the file is whole, and wants an answer whatever it is.
@@ -146,8 +154,14 @@ impl Reload {
     }
 }
 
-fn read(path: &Path, read: std::io::Result<String>) -> Look {
-    read.map_err(|error| format!("the rules file {} cannot be read: {error}", path.display()))
+fn read(path: &Path) -> Look {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    match read {
+        Ok(bytes) if bytes as u64 <= FILE_BYTES_MAX => Ok(text),
+        Ok(_) => Err(format!("the rules file {} is larger than {FILE_BYTES_MAX} bytes", path.display())),
+        Err(error) => Err(format!("the rules file {} cannot be read: {error}", path.display())),
+    }
 }
 
 /// The rules of a good file, after its warnings; or a line for each fault.
