@@ -29,6 +29,9 @@ rules:
     levels:
       - { reviewers: { users: [alice@example.com, bob@example.com, chen@example.com] }, pick: least_loaded }
       - { reviewers: { users: [dee@example.com], fields: [requester.manager] }, pick: least_loaded }
+  - name: by-load-at-once
+    match: { ticket.severity: info }
+    levels: [{ reviewers: { users: [dee@example.com], fields: [requester.manager] }, pick: least_loaded }]
 fallback: { levels: [{ reviewers: { users: [alice@example.com] } }] }
 "#;
 
@@ -328,11 +331,11 @@ fn what_is_turned_away_takes_nobodys_place() {
 #[test]
 fn requests_of_one_turn_are_spread_by_load_and_a_level_to_come_sees_it_too() {
     let rules = RuleSet::parse(RULES).unwrap();
-    let submitted = |number: u32| {
+    let submitted = |number: u32, severity: &str| {
         let data = serde_json::json!({
             "exception_id": format!("EX-{number}"), "requester": { "id": "zoe@example.com", "manager": "fay@example.com" },
             "reason": "other", "requested_due_date": "2027-01-31",
-            "ticket": { "id": format!("SEC-{number}"), "title": "t", "severity": "medium", "current_due_date": "2026-12-05" },
+            "ticket": { "id": format!("SEC-{number}"), "title": "t", "severity": severity, "current_due_date": "2026-12-05" },
         });
         delivery("exception.submitted.v1", &format!("s-{number}"), &data)
     };
@@ -348,9 +351,9 @@ fn requests_of_one_turn_are_spread_by_load_and_a_level_to_come_sees_it_too() {
         let all = memory.load.iter().filter(|(_, load)| **load > 0);
         all.map(|(user, load)| format!("{} {load}", user.as_str().split('@').next().unwrap())).collect::<Vec<_>>()
     };
-    memory.turn(&rules, &(1..=6).map(submitted).collect::<Vec<_>>());
+    memory.turn(&rules, &(1..=6).map(|number| submitted(number, "medium")).collect::<Vec<_>>());
     assert_eq!(loads(&memory), ["alice 2", "bob 2", "chen 2"]);
-    memory.turn(&rules, &(7..=9).map(submitted).collect::<Vec<_>>());
+    memory.turn(&rules, &(7..=9).map(|number| submitted(number, "medium")).collect::<Vec<_>>());
     assert_eq!(loads(&memory), ["alice 3", "bob 3", "chen 3"]);
 
     // The second level is that of the stored plan, whatever the rules are now, and its candidates are those of the event too.
@@ -370,4 +373,10 @@ fn requests_of_one_turn_are_spread_by_load_and_a_level_to_come_sees_it_too() {
     assert_eq!(of_level_two(&memory).len(), 2);
     memory.turn(&others, &second);
     assert_eq!(of_level_two(&memory), ["dee 3", "fay 3"]);
+
+    // Whom only the event names is counted from turn to turn like the others.
+    for number in 10..=15 {
+        memory.turn(&rules, &[submitted(number, "info")]);
+    }
+    assert_eq!(of_level_two(&memory), ["dee 6", "fay 6"]);
 }
