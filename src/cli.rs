@@ -113,7 +113,7 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
         .enable_all()
         .build()
         .map_err(|error| ExitError::failed(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match arguments.command {
             Command::Run => run::run(&config).await,
             Command::Migrate(command) => migrate::run(command, &config, &output).await,
@@ -126,7 +126,10 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
             Command::Outbox(command) => outbox::run(command, &config, &output).await,
             Command::Schema(command) => schema::run(command, &output),
         }
-    })
+    });
+    // Whoever still reads a file that does not answer is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 impl From<ConfigError> for ExitError {

@@ -1,5 +1,5 @@
-//! The worker's HTTP side: probes for the orchestrator, look-ups for people, and the marks an operator makes. No pages, no
-//! ingest, no metrics yet. Who may ask is decided in `auth`, what is answered in [`api`], [`desk`] and `probes`.
+//! The worker's HTTP side: probes for the orchestrator, metrics for who watches, look-ups for people, and the marks an operator
+//! makes. No pages, no ingest yet. Who may ask is decided in `auth`, what is answered in [`api`], [`desk`] and `probes`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,14 @@ use axum::routing::{any, get, post};
 
 use crate::config::Secret;
 use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::store::Views;
 use crate::store::desk::Desk;
 
 pub mod api;
 mod auth;
 pub mod desk;
+mod metrics;
 mod probes;
 mod problem;
 mod serve;
@@ -42,6 +44,8 @@ pub struct State {
     pub views: Arc<dyn Views>,
     /// The operator's desk.
     pub desk: Arc<dyn Desk>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The bearer token of the API; without one it answers to loopback only.
     pub token: Option<Secret>,
 }
@@ -67,6 +71,7 @@ pub fn router(state: State) -> Router {
         .merge(api)
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(metrics::metrics))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn(timeout))

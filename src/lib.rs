@@ -12,6 +12,7 @@ pub mod contract;
 pub mod domain;
 pub mod health;
 pub mod http;
+pub mod metrics;
 pub mod retry;
 pub mod store;
 pub mod telemetry;

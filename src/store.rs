@@ -12,7 +12,7 @@ use crate::contract::message::{Outgoing, Properties};
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::Exception;
 use crate::domain::history::Entry;
-use crate::domain::ids::{Digest, ExceptionId, TicketId};
+use crate::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 pub use crate::domain::outcome::Outcome;
 use crate::domain::ticket::Ticket;
 
@@ -49,6 +49,17 @@ pub struct Wanted {
     pub failures: BTreeSet<FailureId>,
     /// Messages by what they are noted under.
     pub notes: BTreeSet<MessageKey>,
+    /// People whom a level that begins in this turn may pick by load. Those whom the stored levels of loaded exceptions name
+    /// are wanted too: [`Wanted::load_of`] knows both.
+    pub load: BTreeSet<UserId>,
+}
+
+impl Wanted {
+    /// Everybody whose load has to be read; mostly nobody.
+    pub fn load_of<'a>(&'a self, loaded: impl IntoIterator<Item = &'a Exception>) -> BTreeSet<&'a UserId> {
+        let named = loaded.into_iter().filter(|exception| self.exceptions.contains(&exception.id));
+        self.load.iter().chain(named.flat_map(Exception::picked_by_load)).collect()
+    }
 }
 
 /// Most bytes of failures that come back at once; about as much as one batch of deliveries.
@@ -88,6 +99,8 @@ pub struct Snapshot {
     pub marked: BTreeMap<FailureId, LastFailure>,
     /// The notes there are about the wanted messages.
     pub notes: BTreeMap<MessageKey, Note>,
+    /// Open assignments of those of whom they are wanted ([`Wanted::load_of`]); whoever is not here has none.
+    pub load: BTreeMap<UserId, u32>,
 }
 
 /// The events that wait for one submission.
@@ -134,6 +147,8 @@ pub struct Changes {
     pub exceptions: Vec<Exception>,
     /// Tickets that are new or changed; each once.
     pub tickets: Vec<Ticket>,
+    /// How many open assignments more, or less, each reviewer has after this turn; nobody without a difference.
+    pub load: BTreeMap<UserId, i64>,
     /// New history entries, in order per exception.
     pub history: Vec<Entry>,
     /// New outgoing events, in order: envelopes.

@@ -3,7 +3,6 @@
 use super::{Code, ExitError};
 use crate::broker::rabbitmq::{self, Certificates};
 use crate::config::Config;
-use crate::domain::rules::RuleSet;
 use crate::store::postgres::desk::PostgresDesk;
 
 /// The broker.
@@ -32,17 +31,4 @@ pub(super) fn rabbit_names(config: &Config) -> rabbitmq::Settings {
 /// The operator's desk.
 pub(super) fn desk(config: &Config) -> Result<PostgresDesk, ExitError> {
     Ok(PostgresDesk::new(config.database_url()?.expose())?)
-}
-
-/// The rules file, read and checked.
-pub(super) fn rules(config: &Config) -> Result<RuleSet, ExitError> {
-    let path = config.rules.display();
-    let text = std::fs::read_to_string(&config.rules).map_err(|error| {
-        let message = format!("the rules file {path} cannot be read: {error}; set REPRIEVE_RULES to its path");
-        ExitError::new(Code::Configuration, message)
-    })?;
-    RuleSet::parse(&text).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(|error| format!("{path}:{error}")).collect();
-        ExitError::new(Code::Configuration, lines.join("\n"))
-    })
 }

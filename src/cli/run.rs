@@ -10,8 +10,10 @@ use tokio::sync::watch;
 use super::{Code, ExitError, parts};
 use crate::broker::rabbitmq::{self, RabbitSink, RabbitSource};
 use crate::config::{Config, Secret};
+use crate::domain::rules::RuleSet;
 use crate::health::Health;
 use crate::http;
+use crate::metrics::Metrics;
 use crate::retry::Waits;
 use crate::store::postgres::desk::PostgresDesk;
 use crate::store::postgres::migrate::{self, FsyncOff, SchemaError};
@@ -19,13 +21,20 @@ use crate::store::postgres::views::PostgresViews;
 use crate::store::postgres::{PostgresStore, clear_text_warning};
 use crate::worker::{supervisor, turns};
 
+mod reload;
+
+use reload::Reload;
+
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
-    let parts = Parts::new(config)?;
+    let metrics = Metrics::new();
+    let rules = reload::start(config, &metrics)?;
+    let parts = Parts::new(config, rules.subscribe())?;
     let in_clear = [parts.rabbit.warning(), clear_text_warning(parts.database_url.expose())?];
     for warning in config.warnings().into_iter().chain(in_clear.into_iter().flatten()) {
         tracing::warn!("{warning}");
     }
-    let mut signals = Signals::new()?;
+    let (mut signals, hangup) = (Signals::new()?, Reload::signal()?);
+    start_line(&rules.borrow());
     let health = Health::default();
     let listener = TcpListener::bind(config.http_listen).await.map_err(|error| {
         let listen = config.http_listen;
@@ -33,7 +42,8 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
     })?;
     let views = Arc::new(PostgresViews::new(parts.database_url.expose())?);
     let desk = Arc::new(PostgresDesk::new(parts.database_url.expose())?);
-    let router = http::router(http::State { health: health.clone(), views, desk, token: config.http_token.clone() });
+    let token = config.http_token.clone();
+    let router = http::router(http::State { health: health.clone(), views, desk, metrics: metrics.clone(), token });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
     // The probes go on answering while the worker drains: not ready, but alive.
@@ -42,6 +52,7 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
         has_ended.wait_for(|ended| *ended).await.ok();
     }));
     tracing::info!(http.listen = %config.http_listen, "probes and API answer on {}", config.http_listen);
+    let reloading = tokio::spawn(Reload::new(config, rules, metrics).run(hangup));
     let result = {
         let mut working = std::pin::pin!(worker(parts, health.clone(), stopping));
         tokio::select! {
@@ -60,9 +71,20 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
             }
         }
     };
+    reloading.abort();
+    if result.is_ok() {
+        tracing::info!("drained: nothing is left in hand");
+    }
     ended.send_replace(true);
     serving.await.map_err(|error| ExitError::failed(format!("the HTTP side broke: {error}")))?;
     result
+}
+
+/// What runs, and by which rules.
+fn start_line(rules: &RuleSet) {
+    let version = env!("CARGO_PKG_VERSION");
+    let named = reload::name(rules);
+    tracing::info!(version, rules.version, rules.hash, "reprieve {version} starts with rules {named}");
 }
 
 /// Ends the process where it stands. That is always safe: what is not committed is delivered again, what is not confirmed
@@ -122,7 +144,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config) -> Result<Self, ExitError> {
+    fn new(config: &Config, rules: watch::Receiver<Arc<RuleSet>>) -> Result<Self, ExitError> {
         let offset = config.clock_offset;
         Ok(Self {
             rabbit: parts::rabbit(config)?,
@@ -137,7 +159,7 @@ impl Parts {
                 parking_max: config.parking_max,
                 wait_max: config.retry_wait_max,
                 clock: Arc::new(move || chrono::Utc::now() + offset),
-                rules: Arc::new(parts::rules(config)?),
+                rules,
                 run: uuid::Uuid::new_v4(),
                 trust: config.trust.clone(),
             },

@@ -10,7 +10,7 @@ use super::actor::Actor;
 use super::dates::Timestamp;
 use super::history::Chain;
 use super::ids::{DecisionId, Digest, ExceptionId, TicketId, UserId};
-use super::rules::{Assignment, Level};
+use super::rules::{Assignment, Level, Pick};
 
 /// The decision. `Requested` and `UnderReview` are *open*; the others are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,6 +194,19 @@ impl Exception {
             Cause::Submitted | Cause::Approved | Cause::Denied | Cause::Superseded => false,
         };
         by_policy.then(|| Actor::policy(&self.assignment.rule))
+    }
+
+    /// Who is to review it now: the reviewers of its level while it is open, each once. For each of them it is one open
+    /// assignment.
+    pub fn assigned(&self) -> &[UserId] {
+        if self.is_open() { &self.level.reviewers } else { &[] }
+    }
+
+    /// Who may yet be picked by load: the candidates of the levels to come that say `least_loaded`.
+    pub fn picked_by_load(&self) -> impl Iterator<Item = &UserId> {
+        let begun = if self.is_open() { self.level.number as usize } else { usize::MAX };
+        let to_come = self.assignment.levels.iter().skip(begun);
+        to_come.filter(|plan| plan.pick == Pick::LeastLoaded).flat_map(|plan| &plan.candidates)
     }
 
     /// Both axes at once.

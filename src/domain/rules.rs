@@ -188,6 +188,23 @@ impl RuleSet {
         }
     }
 
+    /// Everybody whom some level with `pick: least_loaded` names, by name or by a field of one of these submissions: of nobody
+    /// else the load is looked at when one of them is assigned. Nobody without submissions.
+    pub fn picked_by_load<'a>(&self, submissions: impl IntoIterator<Item = &'a Json>) -> BTreeSet<UserId> {
+        let levels = self.rules.iter().chain([&self.fallback]).flat_map(|rule| &rule.levels);
+        let by_load: Vec<_> =
+            levels.filter(|level| level.pick == Pick::LeastLoaded).map(|level| &level.named).collect();
+        let mut picked = BTreeSet::new();
+        for (position, data) in submissions.into_iter().enumerate() {
+            for named in &by_load {
+                // The names in the file are the same for all of them.
+                let users = named.users.iter().filter(|_| position == 0).cloned();
+                picked.extend(users.chain(named.by_field(data)));
+            }
+        }
+        picked
+    }
+
     /// The first rule that matches, else the fallback, and the assignment it makes.
     pub fn find(&self, facts: &Facts<'_>, requester: &UserId) -> (&Rule, Assignment) {
         let actuals = Actuals::of(&self.fields, facts);
@@ -309,19 +326,25 @@ impl Named {
     fn people(&self, facts: &Facts<'_>) -> (Vec<UserId>, BTreeSet<UserId>) {
         let mut people = self.users.clone();
         let mut by_field = BTreeSet::new();
-        for value in self.fields.iter().filter_map(|field| facts.data.at(field)) {
-            let texts = if let Json::List(items) = value { items.as_slice() } else { std::slice::from_ref(value) };
-            for text in texts {
-                let Json::Text(text) = text else { continue };
-                // What is no person's id names nobody: then the level has one candidate less.
-                let Ok(user) = UserId::parse(text) else { continue };
-                if !people.contains(&user) {
-                    people.push(user.clone());
-                }
-                by_field.insert(user);
+        for user in self.by_field(facts.data) {
+            if !people.contains(&user) {
+                people.push(user.clone());
             }
+            by_field.insert(user);
         }
         (people, by_field)
+    }
+
+    /// Who is named by a field. What is no person's id names nobody: then the level has one candidate less.
+    fn by_field<'a>(&'a self, data: &'a Json) -> impl Iterator<Item = UserId> + 'a {
+        let values = self.fields.iter().filter_map(|field| data.at(field));
+        let texts =
+            values.flat_map(
+                |value| {
+                    if let Json::List(items) = value { items.as_slice() } else { std::slice::from_ref(value) }
+                },
+            );
+        texts.filter_map(|text| if let Json::Text(text) = text { UserId::parse(text).ok() } else { None })
     }
 }
 

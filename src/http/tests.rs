@@ -38,7 +38,8 @@ impl Views for Stored {
 
 pub(crate) fn state(token: Option<&str>) -> State {
     let desk = Arc::new(desk::tests::FakeDesk::default());
-    State { health: Health::default(), views: Arc::new(Stored), desk, token: token.map(Secret::new) }
+    let metrics = crate::metrics::Metrics::new();
+    State { health: Health::default(), views: Arc::new(Stored), desk, metrics, token: token.map(Secret::new) }
 }
 
 pub(crate) struct Answer {

@@ -12,6 +12,7 @@ mod marked;
 pub mod migrate;
 mod notes;
 mod read;
+mod reviewers;
 mod rings;
 pub mod submissions;
 pub mod views;
@@ -46,8 +47,8 @@ const OUTBOX_COUNT: &str = "SELECT count(*) FROM outbox";
 /// Every statement that turns prepare: for a test that asks a server for its plans.
 pub fn statements() -> impl Iterator<Item = &'static str> {
     let outbox: &[&str] = &[OUTBOX_BOUND, OUTBOX_COUNT];
-    let rooms = [exceptions::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS, read::STATEMENTS, rings::STATEMENTS];
-    rooms.into_iter().chain([write::STATEMENTS, outbox]).flatten().copied()
+    let rooms = [exceptions::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS, read::STATEMENTS];
+    rooms.into_iter().chain([reviewers::STATEMENTS, rings::STATEMENTS, write::STATEMENTS, outbox]).flatten().copied()
 }
 
 /// The URL cannot be used. Nothing of it is repeated, in the driver's words neither: any part of it may be a password.

@@ -10,6 +10,7 @@ use crate::contract::json::Fault;
 use crate::contract::trust::Trust;
 use crate::domain::command::Command;
 use crate::domain::ids::Digest;
+use crate::domain::json::Json;
 use crate::store::{FailureId, MessageKey, Outcome, Wanted};
 
 /// A message and what it says.
@@ -65,7 +66,7 @@ pub fn decode(properties: &Properties, body: &[u8]) -> Inbound {
     inbound::decode(&Message::of(properties, body))
 }
 
-/// What the inputs name: all that a turn has to read.
+/// What the inputs name: all that a turn has to read, but whose load the rules look at.
 pub fn wanted(inputs: &[Input]) -> Wanted {
     let mut wanted = Wanted::default();
     for Input { inbound, failure, .. } in inputs {
@@ -80,6 +81,14 @@ pub fn wanted(inputs: &[Input]) -> Wanted {
         }
     }
     wanted
+}
+
+/// The submitted data of each submission among the inputs.
+pub fn submitted(inputs: &[Input]) -> impl Iterator<Item = &Json> {
+    inputs.iter().filter_map(|input| match &input.inbound.content.as_ref().ok()?.command {
+        Command::Submit(submission) => Some(&submission.data),
+        Command::Decide(_) => None,
+    })
 }
 
 /// One log line for each input that is committed as failed or refused, or that an operator wanted tried again: where it is

@@ -88,7 +88,8 @@ struct Planner<'a> {
     /// In the order of arrival; taken out when they are applied.
     parked: BTreeMap<i64, ParkedRow>,
     parked_count: u64,
-    /// Absences and load. Nothing stores them yet: everybody is there, and nobody has work.
+    /// The load of those who may be picked by it, kept current within the turn; the count of others begins at 0 here and
+    /// is never looked at. Nothing stores absences yet: everybody is there.
     people: People,
     parked_for: BTreeMap<ExceptionId, Waiting>,
     marked: BTreeMap<FailureId, LastFailure>,
@@ -137,7 +138,7 @@ impl<'a> Planner<'a> {
             parked: snapshot.parked.into_iter().map(|row| (row.id, row)).collect(),
             parked_count: snapshot.parked_count,
             parked_for,
-            people: People::default(),
+            people: People { load: snapshot.load, ..People::default() },
             marked: snapshot.marked,
             changes: Changes::default(),
         }
@@ -322,8 +323,23 @@ impl<'a> Planner<'a> {
 
     fn record(&mut self, mut exception: Exception, happening: Happening) {
         self.changes.history.push(exception.chain.append(&exception.id, happening));
+        self.count_assignments(&exception);
         self.changed.insert(exception.id.clone());
         self.exceptions.insert(exception.id.clone(), exception);
+    }
+
+    /// Whoever was assigned before the change has one open assignment less, and whoever is after it one more.
+    fn count_assignments(&mut self, after: &Exception) {
+        let before = self.exceptions.get(&after.id).map(Exception::assigned).unwrap_or_default();
+        if before == after.assigned() {
+            return;
+        }
+        let steps = before.iter().map(|user| (user, -1)).chain(after.assigned().iter().map(|user| (user, 1)));
+        for (user, step) in steps {
+            let load = self.people.load.entry(user.clone()).or_default();
+            *load = load.saturating_add_signed(step);
+            *self.changes.load.entry(user.clone()).or_default() += i64::from(step);
+        }
     }
 
     fn happening(&self, event: Current<'_>, exception: &Exception, refusal: Option<Refusal>) -> Happening {
@@ -354,6 +370,7 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> Changes {
+        self.changes.load.retain(|_, difference| *difference != 0);
         self.changes.exceptions = self.changed.iter().filter_map(|id| self.exceptions.remove(id)).collect();
         self.changes.tickets = self.changed_tickets.iter().filter_map(|id| self.tickets.remove(id)).collect();
         self.changes

@@ -64,8 +64,8 @@ pub struct Settings {
     pub wait_max: Duration,
     /// The wall clock.
     pub clock: Clock,
-    /// The rules in force.
-    pub rules: Arc<RuleSet>,
+    /// The rules in force; each turn takes those of its beginning.
+    pub rules: watch::Receiver<Arc<RuleSet>>,
     /// Names this process in the notes about suspects.
     pub run: Uuid,
     /// The setting `trust`; without it anybody may publish anything.
@@ -100,7 +100,7 @@ pub async fn run(source: Box<dyn Source>, store: Box<dyn Store>, links: Links, s
         next_tick: Instant::now(),
         claims_max: 1,
         outbox_full: false,
-        rule_set_stored: false,
+        rule_set_stored: None,
         stopping: false,
         marked: Vec::new(),
     };
@@ -120,7 +120,8 @@ struct Turns {
     next_tick: Instant,
     claims_max: usize,
     outbox_full: bool,
-    rule_set_stored: bool,
+    /// The hash of the rule set that a committed turn has stored last.
+    rule_set_stored: Option<String>,
     /// Whether the source was told to stop: the word may come in the middle of a turn.
     stopping: bool,
     /// Failures that an operator has marked, to be tried again next.
@@ -201,18 +202,19 @@ impl Turns {
         }
     }
 
-    /// One turn, tried until the database has answered. `Err` is what it, or the plan, cannot stand about the content: also
+    /// One turn, tried until the database has answered, with one set of rules throughout. `Err` is what it, or the plan, cannot stand about the content: also
     /// that it may be too much for the time a turn has, which no repetition would change.
     async fn turn(&mut self, inputs: &[Input], outage: &mut Outage) -> Result<(Committed, Instant), Cut> {
         while let Ok(fates) = self.fates.try_recv() {
             self.note(fates);
         }
-        let mut wanted = self.wanted(inputs);
+        let rules = Arc::clone(&self.settings.rules.borrow());
+        let mut wanted = self.wanted(inputs, &rules);
         let ticked = wanted.expired_max > 0;
         let (mut suspected, mut blamed) = (None, None);
         loop {
             let begun = Instant::now();
-            match self.attempt(inputs, &wanted, blamed.as_ref()).await {
+            match self.attempt(inputs, &wanted, &rules, blamed.as_ref()).await {
                 Ok(mut committed) => {
                     if let Some(message) = suspected {
                         error!("parked events whose time is over cannot be set aside, and stay: {message}");
@@ -246,8 +248,9 @@ impl Turns {
         }
     }
 
-    fn wanted(&mut self, inputs: &[Input]) -> Wanted {
+    fn wanted(&mut self, inputs: &[Input], rules: &RuleSet) -> Wanted {
         let mut wanted = wanted(inputs);
+        wanted.load = rules.picked_by_load(input::submitted(inputs));
         if Instant::now() >= self.next_tick {
             wanted.expired_max = EXPIRED_MAX;
             wanted.marked_max = if self.stopping { 0 } else { MARKED_MAX };
@@ -265,10 +268,11 @@ impl Turns {
         &mut self,
         inputs: &[Input],
         wanted: &Wanted,
+        rules: &RuleSet,
         parked_blamed: Option<&Fault>,
     ) -> Result<Committed, Trouble> {
         let terms = Terms {
-            rules: &self.settings.rules,
+            rules,
             voice: Voice {
                 source: &self.settings.source,
                 link: &self.settings.link,
@@ -277,7 +281,7 @@ impl Turns {
             held: *self.sink_up.borrow() && self.hands.is_some(),
             parking_ttl: self.settings.parking_ttl,
             parking_max: self.settings.parking_max,
-            store_rule_set: !self.rule_set_stored,
+            store_rule_set: self.rule_set_stored.as_ref() != Some(&rules.hash),
             parked_blamed,
         };
         let (settled, mut writes_rule_set) = (&self.settled, false);
@@ -288,7 +292,9 @@ impl Turns {
         };
         match AssertUnwindSafe(self.store.turn(wanted, &mut decide)).catch_unwind().await {
             Ok(Ok(committed)) => {
-                self.rule_set_stored |= writes_rule_set;
+                if writes_rule_set {
+                    self.rule_set_stored = Some(rules.hash.clone());
+                }
                 Ok(committed)
             }
             Ok(Err(StoreError::Away(error))) => Err(Trouble::Away(error.to_string())),
@@ -366,3 +372,6 @@ impl Turns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,7 @@ pub(crate) async fn balance(stage: &Stage, traffic: &Traffic) {
     let failures: i64 = sqlx::query_scalar("SELECT count(*) FROM failures").fetch_one(&mut connection).await.unwrap();
     assert_eq!(failures, 0, "no healthy event is among the failures");
     states(stage, traffic).await;
+    open_assignments(stage).await;
     histories(stage).await;
     outputs(&published(stage).await, traffic);
 }
@@ -100,6 +101,15 @@ async fn states(stage: &Stage, traffic: &Traffic) {
         let found: (String, String, i32, i32) = (row.get(1), row.get(2), row.get(3), row.get(4));
         assert_eq!(found, (end.status.to_owned(), end.enforcement.to_owned(), end.revision, end.events), "{id}");
     }
+}
+
+/// Each reviewer's count is that of the open requests, and nobody is missing.
+pub(crate) async fn open_assignments(stage: &Stage) {
+    let sql = "SELECT count(*) FROM reviewers AS r FULL JOIN (SELECT u.id, count(*) AS open FROM exceptions AS x \
+               CROSS JOIN LATERAL unnest(x.reviewers) AS u (id) WHERE x.status IN ('requested', 'under_review') \
+               GROUP BY u.id) AS counted USING (id) WHERE coalesce(r.open_assignments, 0) <> coalesce(counted.open, 0)";
+    let wrong: i64 = sqlx::query_scalar(sql).fetch_one(&mut stage.connect().await).await.unwrap();
+    assert_eq!(wrong, 0, "counts that are not those of the open requests");
 }
 
 /// Recomputes every chain from the stored fields, by the form ARCHITECTURE.md gives.

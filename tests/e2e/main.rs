@@ -19,6 +19,7 @@ mod desk;
 mod harness;
 mod ledger;
 mod readme;
+mod reload;
 mod routing;
 mod rules;
 mod secrets;
@@ -84,6 +85,10 @@ fn cases() -> Vec<Trial> {
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
+        reload::a_changed_file_is_in_force_and_what_is_assigned_stays,
+        reload::a_bad_file_keeps_the_old_rules_and_says_so,
+        reload::a_swapped_link_is_a_changed_file,
+        reload::requests_are_spread_by_load,
         rules::an_exception_is_explained_by_the_rules_it_was_made_under,
         rules::another_file_is_compared_by_what_was_submitted,
         rules::files_are_checked_without_a_server,

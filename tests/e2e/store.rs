@@ -34,6 +34,8 @@ pub(crate) fn cases() -> Vec<Trial> {
         rows::parked_events_come_in_the_order_they_were_parked,
         rows::only_what_is_live_on_a_ticket_is_loaded_with_it,
         rows::a_full_outbox_says_so,
+        rows::open_assignments_are_kept_by_differences,
+        rows::what_is_open_is_counted_when_the_table_comes,
         desk::every_statement_of_the_desk_is_good,
         desk::a_list_of_the_desk_is_read_page_by_page,
         desk::each_filter_of_the_desk_finds_its_failures,

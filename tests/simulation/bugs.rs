@@ -60,11 +60,19 @@ pub(crate) enum Bug {
     FailedForgotten,
     /// A failure counts as marked whatever another instance did with it.
     MarkedForEver,
+    /// Nobody's open assignments are read.
+    LoadForgotten,
+    /// What a turn changes of them is not written.
+    LoadDropped,
+    /// Whose reviews are over keeps them in the count.
+    LoadOnlyGrows,
+    /// The rules behind an assignment are not stored.
+    RuleSetDropped,
 }
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Bug; 23] = [
+    pub(crate) const ALL: [Bug; 27] = [
         Bug::SeenDropped,
         Bug::ConflictsForgotten,
         Bug::SiblingsForgotten,
@@ -88,6 +96,10 @@ impl Bug {
         Bug::AgainIsResolved,
         Bug::FailedForgotten,
         Bug::MarkedForEver,
+        Bug::LoadForgotten,
+        Bug::LoadDropped,
+        Bug::LoadOnlyGrows,
+        Bug::RuleSetDropped,
     ];
 
     /// The store with the bug in it.
@@ -151,6 +163,7 @@ impl Bug {
             Bug::SeenDropped => snapshot.seen.clear(),
             Bug::ConflictsForgotten => snapshot.seen.values_mut().for_each(|seen| seen.conflicts.clear()),
             Bug::NotesForgotten => snapshot.notes.clear(),
+            Bug::LoadForgotten => snapshot.load.clear(),
             Bug::FailedForgotten => snapshot.seen.values_mut().for_each(|seen| seen.failed = false),
             Bug::MarkedForEver => {
                 let mark = LastFailure { reason: "schema".to_owned(), announced: BTreeSet::new() };
@@ -179,6 +192,9 @@ impl Bug {
             Bug::AgainIsResolved => {
                 changes.retried.iter_mut().for_each(|retried| retried.end = End::Ended(Outcome::Applied));
             }
+            Bug::LoadDropped => changes.load.clear(),
+            Bug::LoadOnlyGrows => changes.load.retain(|_, difference| *difference > 0),
+            Bug::RuleSetDropped => changes.rule_set = None,
             Bug::FailureBytesLost => changes.failures.iter_mut().for_each(|failure| failure.body.clear()),
             _ => {}
         }

@@ -8,7 +8,7 @@ use reprieve::broker::Outgoing;
 use reprieve::domain::dates::Timestamp;
 use reprieve::domain::exception::{Exception, Status};
 use reprieve::domain::history::{Entry, link};
-use reprieve::domain::ids::{Digest, ExceptionId, TicketId};
+use reprieve::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 use reprieve::domain::ticket::Ticket;
 use reprieve::store::{
     Changes, Committed, End, EventKey, Failure, FailureId, InboxRow, LastFailure, Marked, MessageKey, NewParked, Note,
@@ -67,6 +67,8 @@ pub(crate) enum State {
 pub(crate) struct Database {
     pub(crate) exceptions: BTreeMap<ExceptionId, Exception>,
     pub(crate) tickets: BTreeMap<TicketId, Ticket>,
+    /// Open assignments of each reviewer.
+    pub(crate) load: BTreeMap<UserId, u32>,
     pub(crate) history: BTreeMap<ExceptionId, Vec<Entry>>,
     pub(crate) inbox: BTreeMap<EventKey, (Digest, Outcome)>,
     pub(crate) outbox: BTreeMap<OutboxId, OutboxRow>,
@@ -102,8 +104,10 @@ impl Database {
             let events = || self.parked.values().filter(|event| event.exception_id == *id);
             Waiting { events: events().count() as u64, bytes: events().map(|event| event.body.len() as u64).sum() }
         };
+        let load = |user: &UserId| Some((user.clone(), *self.load.get(user)?));
         Snapshot {
             database_time: now,
+            load: wanted.load_of(exceptions.values()).into_iter().filter_map(load).collect(),
             seen: wanted.events.iter().filter_map(|(key, digests)| Some((*key, self.seen(*key, digests)?))).collect(),
             exceptions,
             tickets: tickets.into_iter().filter_map(|id| Some((id.clone(), self.tickets.get(&id)?.clone()))).collect(),
@@ -169,6 +173,11 @@ impl Database {
         self.write_events(&changes)?;
         for exception in changes.exceptions {
             self.write_exception(exception)?;
+        }
+        for (user, difference) in changes.load {
+            let load = self.load.entry(user.clone()).or_default();
+            let after = i64::from(*load) + difference;
+            *load = u32::try_from(after).map_err(|_| format!("{user}: {after} open assignments"))?;
         }
         for entry in changes.history {
             self.write_entry(entry)?;

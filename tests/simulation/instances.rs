@@ -17,7 +17,7 @@ use super::bugs::Bug;
 use super::sink::SimSink;
 use super::source::SimSource;
 use super::store::SimStore;
-use super::traffic::RULES;
+use super::traffic::{RULES, RULES_BY_LOAD};
 use super::world::{Life, Shared, Step, run_of};
 
 /// What an instance that was told to stop has time for, like the default of the setting `shutdown.deadline`.
@@ -25,7 +25,9 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
 /// The longest until a dead instance's successor starts.
 const RESTART_WITHIN: Duration = Duration::from_secs(3);
 
-static RULE_SET: LazyLock<Arc<RuleSet>> = LazyLock::new(|| Arc::new(RuleSet::parse(RULES).unwrap()));
+/// The rule sets between which instances change, each at its own time.
+static RULE_SETS: LazyLock<[Arc<RuleSet>; 2]> =
+    LazyLock::new(|| [RULES, RULES_BY_LOAD].map(|text| Arc::new(RuleSet::parse(text).unwrap())));
 
 /// What a slot is told to do with its instance.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,8 @@ pub(crate) enum Order {
     Kill,
     /// Drain and end; a successor starts.
     Stop,
+    /// Go on with the other rules.
+    Reload,
     /// Drain and end, for good.
     Finish,
 }
@@ -51,6 +55,14 @@ struct Instance {
     running: JoinHandle<Result<(), supervisor::LoopEnded>>,
     end: watch::Sender<bool>,
     stop: watch::Sender<bool>,
+    rules: watch::Sender<Arc<RuleSet>>,
+}
+
+impl Instance {
+    fn reload(&self) {
+        let [one, other] = &*RULE_SETS;
+        self.rules.send_modify(|rules| *rules = Arc::clone(if rules.hash == one.hash { other } else { one }));
+    }
 }
 
 impl Slot {
@@ -84,11 +96,13 @@ impl Slot {
             sink = bug.sink(sink);
         }
         self.shared.with(|world| world.note(&Step::Started { instance: number }));
-        let running = tokio::spawn(supervisor::run(source, store, sink, self.settings(number), stopping));
-        Instance { number, running, end, stop }
+        let first = self.shared.with(|world| world.rng.usize(..RULE_SETS.len()));
+        let (rules, in_force) = watch::channel(Arc::clone(&RULE_SETS[first]));
+        let running = tokio::spawn(supervisor::run(source, store, sink, self.settings(number, in_force), stopping));
+        Instance { number, running, end, stop, rules }
     }
 
-    fn settings(&self, number: u64) -> Settings {
+    fn settings(&self, number: u64, rules: watch::Receiver<Arc<RuleSet>>) -> Settings {
         let (batch_max, off) = self.shared.with(|world| {
             let days = if world.hit(10) { world.rng.i64(-400..=400) } else { 0 };
             (world.rng.usize(1..=50), chrono::Duration::days(days))
@@ -102,7 +116,7 @@ impl Slot {
             parking_max: 10_000,
             wait_max: Duration::from_secs(30),
             clock: Arc::new(move || shared.with(|world| world.database_time()) + off),
-            rules: Arc::clone(&RULE_SET),
+            rules,
             run: run_of(number),
             trust: None,
         }
@@ -131,6 +145,7 @@ impl Slot {
                         self.kill(&instance);
                         return finishing;
                     }
+                    Some(Order::Reload) => instance.reload(),
                     None => return true,
                     Some(order) => {
                         finishing |= matches!(order, Order::Finish);

@@ -6,22 +6,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use reprieve::domain::ids::Digest;
 use reprieve::store::EventKey;
+use sha2::{Digest as _, Sha256};
 
 use super::database::Logged;
-use super::traffic::{Decide, Meaning, Sent, Submit};
+use super::traffic::{Decide, MANAGER, Meaning, Sent, Submit};
 use super::world::Poison;
 
 const TRIAGE: &str = "lead@x.org";
 const EXTENSION_DAYS_MAX: i64 = 200;
+const BY_LOAD: &str = "simulation.2";
 const JUST_PASSED: &str = "2100-01-01";
 
-/// The rules of the simulation, as a person would say them: name, and reviewers and quorum of each level.
-fn rule(severity: &str) -> (&'static str, &'static [(&'static [&'static str], usize)]) {
-    match severity {
-        "critical" => ("critical", &[(&["ada@x.org", "ben@x.org", "cyd@x.org"], 2), (&["dee@x.org"], 1)]),
-        "low" => ("nobody", &[(&[], 1)]),
-        _ => ("fallback", &[(&["fay@x.org", "ada@x.org"], 1)]),
+/// Reviewers and quorum of a level.
+type Level = (&'static [&'static str], usize);
+
+/// The rules of the simulation, as a person would say them: name and levels. Those of version 2 pick by load.
+fn rule(version: &str, severity: &str) -> (&'static str, &'static [Level]) {
+    match (severity, version == BY_LOAD) {
+        ("critical", false) => ("critical", &[(&["ada@x.org", "ben@x.org", "cyd@x.org"], 2), (&["dee@x.org"], 1)]),
+        ("critical", true) => {
+            ("critical", &[(&["ada@x.org", "ben@x.org", "cyd@x.org"], 2), (&["dee@x.org", MANAGER], 1)])
+        }
+        ("low", _) => ("nobody", &[(&[], 1)]),
+        (_, false) => ("fallback", &[(&["fay@x.org", "ada@x.org"], 1)]),
+        (_, true) => ("fallback", &[(&["fay@x.org", "ada@x.org", "ben@x.org"], 1)]),
     }
+}
+
+/// Open assignments of each reviewer.
+pub(crate) type Load = BTreeMap<&'static str, u32>;
+
+/// Of equals whoever has the lower SHA-256 over exception, level and member, each text preceded by its length.
+fn tie(exception: &str, level: usize, member: &str) -> Vec<u8> {
+    let length = |text: &str| (text.len() as u64).to_be_bytes();
+    let level = u32::try_from(level).unwrap().to_be_bytes();
+    let whole = [&length(exception), exception.as_bytes(), &level, &length(member), member.as_bytes()].concat();
+    Sha256::digest(&whole).to_vec()
 }
 
 /// What has to become of an event.
@@ -48,6 +68,8 @@ pub(crate) struct Case {
     /// What its history has to hold, in order.
     pub(crate) history: Vec<String>,
     digest: Digest,
+    /// The version of the rules that were in force when it was submitted.
+    rules: String,
     reviewers: Vec<&'static str>,
     quorum: usize,
     unassigned: bool,
@@ -71,6 +93,8 @@ pub(crate) struct Model<'a> {
     pub(crate) processed: BTreeSet<(EventKey, Digest)>,
     /// Failures that nobody has resolved, each with its reason.
     pub(crate) open: BTreeMap<(EventKey, Digest), &'static str>,
+    /// Which rules were in force when an exception was submitted: any that some instance has; all else follows from it.
+    versions: BTreeMap<String, String>,
     parked: Vec<&'a Sent>,
     poison: BTreeMap<EventKey, Poison>,
     /// What was announced as failed, and why.
@@ -85,8 +109,9 @@ impl<'a> Model<'a> {
         log: &[Logged],
         sent: &BTreeMap<(EventKey, Digest), &'a Sent>,
         poison: &BTreeMap<EventKey, Poison>,
+        versions: BTreeMap<String, String>,
     ) -> Result<Self, String> {
-        let mut model = Self { poison: poison.clone(), ..Self::default() };
+        let mut model = Self { poison: poison.clone(), versions, ..Self::default() };
         for logged in log {
             let find = |key, digest| sent.get(&(key, digest)).copied().ok_or("an event that nobody sent");
             match *logged {
@@ -218,11 +243,24 @@ impl<'a> Model<'a> {
         if let Some((_, code)) = refusals.into_iter().find(|(fails, _)| *fails) {
             return End::Refused(code);
         }
-        self.cases.insert(submit.exception.clone(), Case::submitted(sent, submit));
+        let rules = self.versions.get(&submit.exception).cloned().unwrap_or_default();
+        let case = Case::submitted(sent, submit, rules, &self.load());
+        self.cases.insert(submit.exception.clone(), case);
         End::Applied
     }
 
+    /// What everybody has to review: of whoever is open, the reviewers of its level.
+    pub(crate) fn load(&self) -> Load {
+        let mut load = Load::new();
+        for reviewer in self.cases.values().filter(|case| case.state.0 == "requested").flat_map(|case| &case.reviewers)
+        {
+            *load.entry(*reviewer).or_default() += 1;
+        }
+        load
+    }
+
     fn decide(&mut self, sent: &Sent, decide: &Decide) -> End {
+        let load = self.load();
         let Some(case) = self.cases.get_mut(&decide.exception) else { return End::Parked };
         match case.decisions.get(&decide.decision) {
             Some(known) if *known == sent.digest => return End::Applied,
@@ -236,7 +274,7 @@ impl<'a> Model<'a> {
         case.revision += 1;
         case.decisions.insert(decide.decision.clone(), sent.digest);
         if decide.approve {
-            case.approve(sent, decide);
+            case.approve(sent, decide, &load);
         } else {
             case.deny(sent, decide);
         }
@@ -259,7 +297,7 @@ fn has_passed(date: NaiveDate) -> bool {
 }
 
 impl Case {
-    fn submitted(sent: &Sent, submit: &Submit) -> Self {
+    fn submitted(sent: &Sent, submit: &Submit, rules: String, load: &Load) -> Self {
         let mut case = Self {
             submit: submit.clone(),
             state: ("requested", "none"),
@@ -271,15 +309,16 @@ impl Case {
             said: Vec::new(),
             history: Vec::new(),
             digest: sent.digest,
+            rules,
             reviewers: Vec::new(),
             quorum: 1,
             unassigned: false,
             decisions: BTreeMap::new(),
         };
-        case.begin();
+        case.begin(load);
         case.say(sent, &format!("status null/null>requested/none submitted {}", submit.requester));
         if (submit.requested - submit.current).num_days() > EXTENSION_DAYS_MAX {
-            let policy = format!("policy:{}", rule(submit.severity).0);
+            let policy = format!("policy:{}", rule(&case.rules, submit.severity).0);
             case.turn_to(sent, ("denied", "none"), "max_extension", &policy);
             case.tell_requester(sent, "decided");
         } else {
@@ -291,13 +330,20 @@ impl Case {
     }
 
     /// Fills the next level; says whether there is one.
-    fn begin(&mut self) -> bool {
-        let Some((named, quorum)) = rule(self.submit.severity).1.get(self.level) else { return false };
+    fn begin(&mut self, load: &Load) -> bool {
+        let Some((named, quorum)) = rule(&self.rules, self.submit.severity).1.get(self.level) else { return false };
         let requester = self.submit.requester;
         self.level += 1;
         self.reviewers = named.iter().copied().filter(|user| *user != requester).collect();
         self.quorum = *quorum;
         self.unassigned = self.reviewers.len() < self.quorum;
+        if self.rules == BY_LOAD && !self.unassigned {
+            let open = |user: &str| load.get(user).copied().unwrap_or_default();
+            let mut ranked = self.reviewers.clone();
+            ranked.sort_by_key(|user| (open(user), tie(&self.submit.exception, self.level, user)));
+            let picked: BTreeSet<_> = ranked.into_iter().take(self.quorum).collect();
+            self.reviewers.retain(|user| picked.contains(user));
+        }
         if self.unassigned && requester != TRIAGE {
             self.reviewers.push(TRIAGE);
         }
@@ -305,9 +351,10 @@ impl Case {
     }
 
     fn refusal(&self, decide: &Decide) -> Option<&'static str> {
-        let levels = rule(self.submit.severity).1;
+        let levels = rule(&self.rules, self.submit.severity).1;
         let reviewer = decide.reviewer;
-        let elsewhere = levels.iter().any(|(named, _)| named.contains(&reviewer))
+        let others = levels.iter().zip(1..).filter(|(_, number)| *number != self.level);
+        let elsewhere = others.into_iter().any(|((named, _), _)| named.contains(&reviewer))
             || self.votes.iter().any(|(voter, ..)| *voter == reviewer);
         let date = decide.date.unwrap_or(self.submit.requested);
         let refusals = [
@@ -333,7 +380,7 @@ impl Case {
         self.tell_requester(sent, "decided");
     }
 
-    fn approve(&mut self, sent: &Sent, decide: &Decide) {
+    fn approve(&mut self, sent: &Sent, decide: &Decide, load: &Load) {
         let date = decide.date.unwrap_or(self.submit.requested);
         let level = self.level;
         self.votes.push((decide.reviewer, level, date));
@@ -341,7 +388,7 @@ impl Case {
         let recorded = format!("vote {} level {level} until {date} {votes}/{}", decide.reviewer, self.quorum);
         if votes < self.quorum {
             self.say(sent, &recorded);
-        } else if self.begin() {
+        } else if self.begin(load) {
             self.say(sent, &recorded);
             self.assign(sent, "level_ready");
         } else {

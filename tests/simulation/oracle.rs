@@ -15,7 +15,9 @@ use super::world::World;
 /// Checks the world at rest. `Err` says what is wrong with it.
 pub(crate) fn judge(world: &World) -> Result<(), String> {
     let sent: BTreeMap<_, _> = world.sent.iter().map(|sent| ((sent.key, sent.digest), sent)).collect();
-    let model = Model::fold(&world.database.log, &sent, &world.planted)?;
+    let version = |exception: &Exception| (exception.id.to_string(), exception.assignment.rules_version.clone());
+    let versions = world.database.exceptions.values().map(version).collect();
+    let model = Model::fold(&world.database.log, &sent, &world.planted, versions)?;
     at_rest(world)?;
     outcomes(world, &model, &sent)?;
     failures(world, &model, &sent)?;
@@ -30,7 +32,12 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
         let about = said.about.get(id.as_str()).cloned().unwrap_or_default();
         same(&format!("{id}: outputs"), &case.said, &about)?;
         deferrals(exception, &about)?;
+        if !database.rule_sets.contains(&exception.assignment.rules_hash) {
+            return Err(format!("{id}: the rules it was assigned by are not stored"));
+        }
     }
+    let counted = database.load.iter().filter(|(_, load)| **load > 0);
+    same("open assignments", &model.load(), &counted.map(|(user, load)| (user.as_str(), *load)).collect())?;
     for (id, ticket) in &database.tickets {
         let approved = model.approved.get(id.as_str()).copied().unwrap_or_default();
         same(&format!("{id}: approved exceptions"), &approved, &ticket.approved)?;

@@ -50,6 +50,8 @@ enum Fault {
     BrokerBlocked,
     Unroutable,
     TermFarAhead,
+    /// No fault: an instance goes on with other rules.
+    Reload,
     /// No fault but a hand: failures are tried again, some of them mended.
     Operator,
 }
@@ -135,6 +137,7 @@ fn set_up(world: &mut World) -> Setting {
         Fault::BrokerBlocked,
         Fault::Unroutable,
         Fault::TermFarAhead,
+        Fault::Reload,
         Fault::Operator,
     ];
     let faults = all.into_iter().filter(|_| rng.u8(..10) < 6).collect();
@@ -179,7 +182,8 @@ fn strike(world: &mut World, faults: &[Fault], orders: &[mpsc::UnboundedSender<O
     let fault = faults[world.rng.usize(..faults.len())];
     let whom = world.rng.usize(..orders.len());
     let most = match fault {
-        Fault::Kill | Fault::Stop | Fault::ConnectionLost | Fault::TermFarAhead | Fault::Operator => 0,
+        Fault::Kill | Fault::Stop | Fault::ConnectionLost | Fault::TermFarAhead => 0,
+        Fault::Reload | Fault::Operator => 0,
         Fault::DatabaseDown if world.hit(10) => 120_000,
         Fault::DatabaseDown | Fault::Unroutable => 15_000,
         Fault::BrokerBlocked => 40_000,
@@ -194,12 +198,14 @@ fn strike(world: &mut World, faults: &[Fault], orders: &[mpsc::UnboundedSender<O
         Fault::BrokerBlocked => "the broker is blocked",
         Fault::Unroutable => "nothing finds a queue",
         Fault::TermFarAhead => "a clock that is wrong holds a row",
+        Fault::Reload => "an instance has other rules",
         Fault::Operator => "an operator tries failures again",
     };
     world.note(&Step::Fault(name, lasts));
     match fault {
         Fault::Kill => orders[whom].send(Order::Kill).unwrap(),
         Fault::Stop => orders[whom].send(Order::Stop).unwrap(),
+        Fault::Reload => orders[whom].send(Order::Reload).unwrap(),
         Fault::ConnectionLost => world.broker.close_any(whom as u64),
         Fault::DatabaseDown => world.down_until = until.max(world.down_until),
         Fault::BrokerBlocked => world.blocked_until = until,

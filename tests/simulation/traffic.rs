@@ -9,7 +9,7 @@ use reprieve::store::EventKey;
 use reprieve::worker::input::decode;
 use serde_json::{Value, json};
 
-/// The rules of every seed; [`super::model`] has its own idea of them.
+/// The rules with which some instances begin; [`super::model`] has its own idea of them and of the others.
 pub(crate) const RULES: &str = r#"
 apiVersion: reprieve/v1
 version: "simulation.1"
@@ -35,9 +35,35 @@ fallback:
     - { reviewers: { users: [fay@x.org, ada@x.org] } }
 "#;
 
+/// The rules by load: every level with a choice leaves it to the open assignments.
+pub(crate) const RULES_BY_LOAD: &str = r#"
+apiVersion: reprieve/v1
+version: "simulation.2"
+settings:
+  triage: [lead@x.org]
+  reasons: [business_impact, fix_unavailable]
+defaults:
+  require: [justification]
+  limits: { max_extension: 200d }
+rules:
+  - name: critical
+    match: { ticket.severity: critical }
+    levels:
+      - { reviewers: { users: [ada@x.org, ben@x.org, cyd@x.org] }, quorum: 2, pick: least_loaded }
+      - { reviewers: { users: [dee@x.org], fields: [requester.manager] }, pick: least_loaded }
+  - name: nobody
+    match: { ticket.severity: low }
+    reviewers: none
+fallback:
+  levels:
+    - { reviewers: { users: [fay@x.org, ada@x.org, ben@x.org] }, pick: least_loaded }
+"#;
+
 /// Everybody who reviews something somewhere, in an order in which they complete every rule.
 const REVIEWERS: [&str; 6] = ["ada@x.org", "ben@x.org", "cyd@x.org", "dee@x.org", "fay@x.org", "lead@x.org"];
 const REQUESTERS: [&str; 6] = ["ana@x.org", "bo@x.org", "kim@x.org", "ada@x.org", "dee@x.org", "lead@x.org"];
+/// The manager of every requester.
+pub(crate) const MANAGER: &str = "cyd@x.org";
 const SEVERITIES: [&str; 4] = ["critical", "medium", "high", "low"];
 
 /// A message and what it means.
@@ -264,7 +290,7 @@ impl<'a> Author<'a> {
                 "id": submit.ticket, "title": "Old library", "severity": submit.severity,
                 "current_due_date": submit.current,
             },
-            "requester": { "id": submit.requester, "team": "platform" },
+            "requester": { "id": submit.requester, "team": "platform", "manager": MANAGER },
             "reason": submit.reason,
             "justification": if submit.justified { "Window in spring." } else { " " },
             "requested_due_date": submit.requested,

@@ -134,11 +134,10 @@ impl<'a> State<'a> {
     fn push(&mut self, exception: &'a Exception) -> Result<(), Fault> {
         let unwritable = |error| Fault::Contradiction(format!("exception {}: {error}", exception.id));
         let document = document::write(exception).map_err(unwritable)?;
-        let reviewers: &[UserId] = if exception.is_open() { &exception.level.reviewers } else { &[] };
         self.status.push(status(exception.status));
         self.enforcement.push(enforcement(exception.enforcement));
         self.severity.push(&exception.request.severity);
-        self.reviewers.push(joined(reviewers.iter()));
+        self.reviewers.push(joined(exception.assigned().iter()));
         self.approvers.push(joined(exception.votes.iter().map(|vote| &vote.reviewer)));
         self.requested_due_date.push(exception.request.requested_due_date);
         self.approved_due_date.push(exception.approved_due_date);

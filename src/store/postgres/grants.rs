@@ -26,6 +26,7 @@ const GRANTS: &[(&str, &str)] = &[
     ("parked", "SELECT, INSERT, DELETE"),
     ("failures", "SELECT, INSERT, UPDATE"),
     ("rule_sets", "SELECT, INSERT"),
+    ("reviewers", "SELECT, INSERT, UPDATE"),
     ("attempts", "SELECT, INSERT, UPDATE, DELETE"),
     // Looked at before work begins.
     ("schema_compatibility", "SELECT"),

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Row, query_as, query_scalar, raw_sql};
 use uuid::Uuid;
 
-use super::{Fault, marked, notes};
+use super::{Fault, marked, notes, reviewers};
 use crate::contract::message::{Outgoing, Properties};
 use crate::domain::exception::Exception;
 use crate::domain::history::Chain;
@@ -99,6 +99,7 @@ pub(super) async fn load(connection: &mut PgConnection, wanted: &Wanted) -> Resu
     read_parked(connection, wanted, &mut loaded).await?;
     loaded.snapshot.marked = marked::read(connection, &wanted.failures).await?;
     loaded.snapshot.notes = notes::read(connection, &wanted.notes).await?;
+    loaded.snapshot.load = reviewers::read(connection, wanted.load_of(loaded.snapshot.exceptions.values())).await?;
     loaded.snapshot.claimed = claim(connection, wanted.claims_max).await?;
     Ok(loaded)
 }

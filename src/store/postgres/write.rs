@@ -9,7 +9,7 @@ use sqlx::{query, query_scalar};
 use uuid::Uuid;
 
 use super::read::uuid;
-use super::{Fault, exceptions, marked, notes};
+use super::{Fault, exceptions, marked, notes, reviewers};
 use crate::contract::message::{Outgoing, Properties};
 use crate::domain::history::Entry;
 use crate::domain::ids::ExceptionId;
@@ -109,6 +109,7 @@ pub(super) async fn store(
 ) -> Result<Vec<Outgoing>, Fault> {
     exceptions::store(connection, &changes.exceptions, keys).await?;
     write_tickets(connection, &changes.tickets).await?;
+    reviewers::write(connection, &changes.load).await?;
     write_history(connection, &changes.history, keys).await?;
     write_inbox(connection, &changes.inbox, ring).await?;
     write_ended(connection, &changes.ended).await?;

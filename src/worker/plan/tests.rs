@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::super::input::wanted;
+use super::super::input::{submitted, wanted};
 use super::waiting::PARKED_FOR_ONE_MAX;
 use super::*;
 use crate::broker::Delivery;
@@ -11,6 +11,7 @@ use crate::contract::trust::Trust;
 use crate::domain::dates::parse_time;
 use crate::domain::exception::{Enforcement, Status};
 use crate::domain::history::Entry;
+use crate::domain::ids::UserId;
 use crate::store::{Failure, NewParked};
 
 const RULES: &str = r#"
@@ -23,6 +24,14 @@ rules:
     levels:
       - { reviewers: { users: [alice@example.com, zoe@example.com] } }
       - { reviewers: { users: [bob@example.com, chen@example.com] }, quorum: 2 }
+  - name: by-load
+    match: { ticket.severity: medium }
+    levels:
+      - { reviewers: { users: [alice@example.com, bob@example.com, chen@example.com] }, pick: least_loaded }
+      - { reviewers: { users: [dee@example.com], fields: [requester.manager] }, pick: least_loaded }
+  - name: by-load-at-once
+    match: { ticket.severity: info }
+    levels: [{ reviewers: { users: [dee@example.com], fields: [requester.manager] }, pick: least_loaded }]
 fallback: { levels: [{ reviewers: { users: [alice@example.com] } }] }
 "#;
 
@@ -32,6 +41,7 @@ struct Memory {
     inbox: BTreeMap<EventKey, (crate::domain::ids::Digest, Outcome)>,
     exceptions: BTreeMap<ExceptionId, Exception>,
     tickets: BTreeMap<TicketId, Ticket>,
+    load: BTreeMap<UserId, u32>,
     history: Vec<Entry>,
     outbox: Vec<String>,
     parked: BTreeMap<i64, NewParked>,
@@ -44,20 +54,23 @@ fn now() -> Timestamp {
 }
 
 impl Memory {
-    fn snapshot(&self, inputs: &[Input]) -> Snapshot {
-        let wanted = wanted(inputs);
+    fn snapshot(&self, inputs: &[Input], rules: &RuleSet) -> Snapshot {
+        let mut wanted = wanted(inputs);
+        wanted.load = rules.picked_by_load(submitted(inputs));
         let conflicts =
             |key: &EventKey| self.failures.values().filter(|f| f.event_key == *key).map(|f| f.digest).collect();
         let seen = |key: &EventKey| {
             let (digest, outcome) = *self.inbox.get(key)?;
             Some((*key, Seen { digest, failed: matches!(outcome, Outcome::Failed(_)), conflicts: conflicts(key) }))
         };
+        let load = |user: &UserId| Some((user.clone(), *self.load.get(user)?));
         let parked = self.parked.iter().filter(|(_, event)| wanted.submitted.contains(&event.exception_id));
         Snapshot {
             database_time: now(),
             seen: wanted.events.keys().filter_map(seen).collect(),
             exceptions: self.exceptions.clone(),
             tickets: self.tickets.clone(),
+            load: wanted.load_of(self.exceptions.values()).into_iter().filter_map(load).collect(),
             parked: parked.map(|(id, event)| ParkedRow { id: *id, event: event.clone() }).collect(),
             ..Snapshot::default()
         }
@@ -78,7 +91,7 @@ impl Memory {
             store_rule_set: false,
             parked_blamed: None,
         };
-        let changes = plan(inputs, &Settled::default(), &terms, self.snapshot(inputs));
+        let changes = plan(inputs, &Settled::default(), &terms, self.snapshot(inputs, rules));
         assert_eq!(changes.outcomes.len(), inputs.len());
         for row in changes.inbox {
             assert_eq!(self.inbox.insert(row.key, (row.digest, row.outcome)), None, "an event has one row");
@@ -88,6 +101,10 @@ impl Memory {
         }
         self.exceptions.extend(changes.exceptions.into_iter().map(|e| (e.id.clone(), e)));
         self.tickets.extend(changes.tickets.into_iter().map(|t| (t.id.clone(), t)));
+        for (user, difference) in changes.load {
+            let load = self.load.entry(user).or_default();
+            *load = load.checked_add_signed(i32::try_from(difference).unwrap()).expect("no load is negative");
+        }
         self.history.extend(changes.history);
         self.outbox.extend(changes.outbox);
         for id in changes.unpark {
@@ -116,19 +133,19 @@ fn delivery(event_type: &str, id: &str, data: &serde_json::Value) -> Delivery {
 
 /// Few ids, so that events meet: repeats under new ids, conflicts, early and late decisions, second requests for a ticket.
 fn event() -> impl Strategy<Value = Delivery> {
-    let submission = (0..30u32, 0..4u32, 0..3u32, 0..4u32).prop_map(|(id, exception, ticket, kind)| {
+    let submission = (0..30u32, 0..4u32, 0..3u32, 0..5u32).prop_map(|(id, exception, ticket, kind)| {
         let data = serde_json::json!({
             "exception_id": format!("EX-{exception}"),
             "ticket": {
-                "id": format!("SEC-{ticket}"), "title": "t", "severity": if kind % 2 == 0 { "high" } else { "low" },
+                "id": format!("SEC-{ticket}"), "title": "t", "severity": (["high", "medium", "low"][kind as usize % 3]),
                 "current_due_date": "2026-12-05",
             },
-            "requester": { "id": "zoe@example.com" },
-            "reason": if kind == 3 { "whim" } else { "other" }, "requested_due_date": "2027-01-31",
+            "requester": { "id": "zoe@example.com", "manager": "fay@example.com" },
+            "reason": if kind == 4 { "whim" } else { "other" }, "requested_due_date": "2027-01-31",
         });
         delivery("exception.submitted.v1", &format!("s-{id}"), &data)
     });
-    let who = prop::sample::select(vec!["alice", "bob", "chen", "zoe", "lead"]);
+    let who = prop::sample::select(vec!["alice", "bob", "chen", "dee", "fay", "zoe", "lead"]);
     let decision =
         (0..40u32, 0..4u32, who, any::<bool>(), 0..20u32).prop_map(|(id, exception, who, approve, number)| {
             let data = serde_json::json!({
@@ -173,6 +190,14 @@ proptest! {
                 break;
             }
         }
+        // The count is that of the open exceptions, whoever was picked.
+        let mut counted: BTreeMap<UserId, u32> = BTreeMap::new();
+        for user in batched.exceptions.values().flat_map(Exception::assigned) {
+            *counted.entry(user.clone()).or_default() += 1;
+        }
+        batched.load.retain(|_, load| *load > 0);
+        one_by_one.load.retain(|_, load| *load > 0);
+        prop_assert_eq!(&counted, &batched.load);
         let ((one, parked_one), (two, parked_two)) = (one_by_one.comparable(), batched.comparable());
         prop_assert_eq!(parked_one, parked_two);
         prop_assert_eq!(&one.outbox, &two.outbox);
@@ -241,7 +266,7 @@ fn only_so_many_wait_for_one_submission() {
         store_rule_set: false,
         parked_blamed: None,
     };
-    let mut snapshot = Memory::default().snapshot(&inputs);
+    let mut snapshot = Memory::default().snapshot(&inputs, &rules);
     snapshot.parked_for = BTreeMap::from([(ExceptionId::parse("EX-1").unwrap(), Waiting { events: 3, bytes: 0 })]);
     snapshot.parked_count = 3;
     let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
@@ -249,7 +274,7 @@ fn only_so_many_wait_for_one_submission() {
 
     // The same in a turn that also brings a submission, which is refused: then the rows are here, and nobody has counted.
     let parked = changes.park[..3].iter().cloned().zip(1..).map(|(event, id)| ParkedRow { id, event }).collect();
-    let snapshot = Snapshot { parked, ..Memory::default().snapshot(&inputs) };
+    let snapshot = Snapshot { parked, ..Memory::default().snapshot(&inputs, &rules) };
     let changes = plan(&inputs, &Settled::default(), &terms, snapshot);
     assert_eq!((changes.park.len(), changes.failures.len()), (997, 8));
 }
@@ -301,4 +326,57 @@ fn what_is_turned_away_takes_nobodys_place() {
     let ids =
         memory.outbox.iter().map(|event| serde_json::from_str::<serde_json::Value>(event).unwrap()["id"].to_string());
     assert_eq!(ids.collect::<BTreeSet<_>>().len(), memory.outbox.len(), "no two answers are copies of one another");
+}
+
+#[test]
+fn requests_of_one_turn_are_spread_by_load_and_a_level_to_come_sees_it_too() {
+    let rules = RuleSet::parse(RULES).unwrap();
+    let submitted = |number: u32, severity: &str| {
+        let data = serde_json::json!({
+            "exception_id": format!("EX-{number}"), "requester": { "id": "zoe@example.com", "manager": "fay@example.com" },
+            "reason": "other", "requested_due_date": "2027-01-31",
+            "ticket": { "id": format!("SEC-{number}"), "title": "t", "severity": severity, "current_due_date": "2026-12-05" },
+        });
+        delivery("exception.submitted.v1", &format!("s-{number}"), &data)
+    };
+    let decided = |number: u32, reviewer: &UserId| {
+        let data = serde_json::json!({
+            "decision_id": format!("D-{number}"), "exception_id": format!("EX-{number}"), "decision": "approve",
+            "reviewer": { "id": reviewer },
+        });
+        delivery("exception.decision.v1", &format!("d-{number}-{}", reviewer.as_str()), &data)
+    };
+    let mut memory = Memory::default();
+    let loads = |memory: &Memory| {
+        let all = memory.load.iter().filter(|(_, load)| **load > 0);
+        all.map(|(user, load)| format!("{} {load}", user.as_str().split('@').next().unwrap())).collect::<Vec<_>>()
+    };
+    memory.turn(&rules, &(1..=6).map(|number| submitted(number, "medium")).collect::<Vec<_>>());
+    assert_eq!(loads(&memory), ["alice 2", "bob 2", "chen 2"]);
+    memory.turn(&rules, &(7..=9).map(|number| submitted(number, "medium")).collect::<Vec<_>>());
+    assert_eq!(loads(&memory), ["alice 3", "bob 3", "chen 3"]);
+
+    // The second level is that of the stored plan, whatever the rules are now, and its candidates are those of the event too.
+    let others = RuleSet::parse(&RULES.replace("least_loaded", "all")).unwrap();
+    let approvals = |numbers: std::ops::RangeInclusive<u32>| {
+        let of = |number: u32| {
+            let exception = &memory.exceptions[&ExceptionId::parse(&format!("EX-{number}")).unwrap()];
+            decided(number, exception.assigned().first().unwrap())
+        };
+        numbers.map(of).collect::<Vec<_>>()
+    };
+    let (first, second) = (approvals(1..=3), approvals(4..=6));
+    memory.turn(&others, &first);
+    let of_level_two = |memory: &Memory| {
+        loads(memory).into_iter().filter(|load| load.starts_with("dee") || load.starts_with("fay")).collect::<Vec<_>>()
+    };
+    assert_eq!(of_level_two(&memory).len(), 2);
+    memory.turn(&others, &second);
+    assert_eq!(of_level_two(&memory), ["dee 3", "fay 3"]);
+
+    // Whom only the event names is counted from turn to turn like the others.
+    for number in 10..=15 {
+        memory.turn(&rules, &[submitted(number, "info")]);
+    }
+    assert_eq!(of_level_two(&memory), ["dee 6", "fay 6"]);
 }

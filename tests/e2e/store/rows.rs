@@ -7,6 +7,7 @@ use std::time::Duration;
 use reprieve::broker::Properties;
 use reprieve::domain::exception::{Enforcement, Status};
 use reprieve::domain::history::{Chain, Hash, link};
+use reprieve::domain::rules::{LevelPlan, Pick};
 use reprieve::health::Light;
 use reprieve::store::postgres::submissions::PostgresSubmissions;
 use reprieve::store::postgres::views::PostgresViews;
@@ -14,7 +15,9 @@ use reprieve::store::postgres::{PostgresStore, migrate};
 use reprieve::store::{Changes, Committed, InboxRow, NewParked, Outcome, Snapshot, Views, Waiting, Wanted};
 use sqlx::{Row, query_scalar, raw_sql};
 
-use super::material::{count, decide, digest, failure, id, key, open, plain, read, submission, ticket_id, turn, write};
+use super::material::{
+    count, decide, digest, failure, id, key, open, plain, read, submission, ticket_id, turn, user, write,
+};
 
 pub(crate) async fn what_a_turn_writes_the_next_one_reads(url: &str) {
     let mut store = open(url).await;
@@ -210,4 +213,61 @@ pub(crate) async fn a_full_outbox_says_so(url: &str) {
     raw_sql("DELETE FROM outbox WHERE id = 2").execute(&mut plain(url).await).await.expect("one less");
     let mut fresh = PostgresStore::new(url, Light::default(), 3).expect("a URL");
     assert!(!full(write(&mut fresh, &Changes::default()).await), "the bound is not the count");
+}
+
+pub(crate) async fn open_assignments_are_kept_by_differences(url: &str) {
+    let mut store = open(url).await;
+    let by = |differences: &[(&str, i64)]| Changes {
+        load: differences.iter().map(|(name, difference)| (user(name), *difference)).collect(),
+        ..Changes::default()
+    };
+    write(&mut store, &by(&[("alice", 2), ("bob", 1)])).await;
+    write(&mut store, &by(&[("alice", -1), ("bob", 3), ("chen", 1)])).await;
+    write(&mut store, &by(&[("bob", -4)])).await;
+    let wanted = Wanted { load: ["alice", "bob", "chen", "dee"].map(user).into(), ..Wanted::default() };
+    let load =
+        |snapshot: Snapshot| snapshot.load.into_iter().map(|(user, load)| format!("{user} {load}")).collect::<Vec<_>>();
+    assert_eq!(load(read(&mut store, &wanted).await), ["alice 1", "bob 0", "chen 1"]);
+    assert_eq!(load(read(&mut store, &Wanted::default()).await), [] as [String; 0], "nobody asked");
+
+    // Somebody has changed a count by hand, and taken one away: a turn goes on.
+    let by_hand =
+        "UPDATE reviewers SET open_assignments = 0 WHERE id = 'alice'; DELETE FROM reviewers WHERE id = 'chen'";
+    raw_sql(by_hand).execute(&mut plain(url).await).await.expect("an update");
+    write(&mut store, &by(&[("alice", -1), ("chen", -1)])).await;
+    assert_eq!(load(read(&mut store, &wanted).await), ["alice 0", "bob 0"]);
+
+    // Whom the stored levels to come of an exception pick by load is read with it.
+    let mut planned = submission(&["EX-1", "EX-2"]);
+    let level = |names: &[&str]| LevelPlan {
+        candidates: names.iter().map(|name| user(name)).collect(),
+        pick: Pick::LeastLoaded,
+        ..LevelPlan::default()
+    };
+    for exception in &mut planned.exceptions {
+        exception.assignment.levels = vec![level(&["alice"]), level(&["bob", "dee"])];
+    }
+    decide(&mut planned.exceptions[1], Status::Denied, Enforcement::None);
+    write(&mut store, &Changes { load: by(&[("bob", 5)]).load, ..planned }).await;
+    let named = |name: &str| Wanted { exceptions: BTreeSet::from([id(name)]), ..Wanted::default() };
+    assert_eq!(load(read(&mut store, &named("EX-1")).await), ["bob 5"]);
+    assert_eq!(load(read(&mut store, &named("EX-2")).await), [] as [String; 0], "no level is to come");
+}
+
+/// The table as it comes to a database that has been used before.
+pub(crate) async fn what_is_open_is_counted_when_the_table_comes(url: &str) {
+    let mut store = open(url).await;
+    let mut all = submission(&["EX-1", "EX-2", "EX-3"]);
+    decide(&mut all.exceptions[2], Status::Denied, Enforcement::None);
+    all.exceptions[0].level.reviewers = vec![user("alice"), user("bob")];
+    all.exceptions[1].level.reviewers = vec![user("alice")];
+    write(&mut store, &all).await;
+    let before = "DROP TABLE reviewers; DELETE FROM _sqlx_migrations WHERE version = 14";
+    raw_sql(before).execute(&mut plain(url).await).await.expect("the schema before");
+    migrate::up(url).await.expect("the table comes");
+    let counted: Vec<String> = query_scalar("SELECT concat_ws(' ', id, open_assignments) FROM reviewers ORDER BY id")
+        .fetch_all(&mut plain(url).await)
+        .await
+        .expect("the counts");
+    assert_eq!(counted, ["alice 2", "bob 1"]);
 }

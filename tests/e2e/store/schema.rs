@@ -1,18 +1,19 @@
 //! The schema, the plans of the statements, and the settings they rest on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use reprieve::domain::ids::UserId;
 use reprieve::health::Light;
 use reprieve::store::postgres::migrate::{self, FsyncOff, SchemaError};
 use reprieve::store::postgres::{PostgresStore, statements, submissions, turn_options, views};
 use reprieve::store::{Changes, Wanted};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, query_scalar, raw_sql};
 
-use super::material::{count, digest, failure, key, open, plain, read, submission, write};
+use super::material::{count, digest, failure, key, open, plain, read, submission, user, write};
 
-const BIG: [&str; 9] =
-    ["exceptions", "tickets", "history", "inbox_0", "inbox_1", "inbox_2", "inbox_3", "parked", "failures"];
+const BIG: [&str; 10] =
+    ["exceptions", "tickets", "history", "inbox_0", "inbox_1", "inbox_2", "inbox_3", "parked", "failures", "reviewers"];
 
 /// On empty tables, and on small ones of which the server knows how small they are: a plan outlives both.
 pub(crate) async fn every_statement_finds_its_rows_by_index_however_small_the_tables_were(url: &str) {
@@ -22,7 +23,8 @@ pub(crate) async fn every_statement_finds_its_rows_by_index_however_small_the_ta
         let names: Vec<String> = (0..rows).map(|row| format!("EX-{rows}-{row}")).collect();
         let changes = submission(&names.iter().map(String::as_str).collect::<Vec<_>>());
         if rows > 0 {
-            write(&mut store, &Changes { failures: vec![failure("EX-1", digest(1))], ..changes }).await;
+            write(&mut store, &Changes { failures: vec![failure("EX-1", digest(1))], load: load(rows), ..changes })
+                .await;
             raw_sql("ANALYZE").execute(&mut connection).await.expect("analyzed");
         }
         for sql in statements() {
@@ -42,6 +44,10 @@ pub(crate) async fn every_statement_finds_its_rows_by_index_however_small_the_ta
     for sql in views::STATEMENTS.iter().chain(submissions::STATEMENTS) {
         plan_of(&mut connection, sql).await;
     }
+}
+
+fn load(reviewers: usize) -> BTreeMap<UserId, i64> {
+    (0..reviewers).map(|number| (user(&format!("reviewer-{number}")), 1)).collect()
 }
 
 pub(crate) async fn a_session_is_set_for_turns(url: &str) {

@@ -149,6 +149,10 @@ impl Worker {
         self.process.signal(Signal::TERM);
     }
 
+    pub(crate) fn sighup(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     pub(crate) fn sigstop(&self) {
         self.process.signal(Signal::STOP);
     }

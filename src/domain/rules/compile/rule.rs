@@ -260,11 +260,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn pick(&mut self, spot: &Spot<'a>) -> Option<Pick> {
-        let pick = self.reader.word(spot, &PICKS)?;
-        if pick == Pick::LeastLoaded {
-            self.reader.warn_once(spot, "least_loaded", "chooses by hash until open assignments are counted");
-        }
-        Some(pick)
+        self.reader.word(spot, &PICKS)
     }
 
     fn require(&mut self, spot: &Spot<'a>) -> Vec<String> {
