@@ -5,6 +5,10 @@ use crate::broker::rabbitmq::{self, Certificates};
 use crate::config::Config;
 use crate::store::postgres::desk::PostgresDesk;
 
+/// Largest rules file that is read. Thousands of rules with their groups are a tenth of it; without a bound a wrong path would be read
+/// into memory, whatever it is.
+pub(super) const RULES_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// The broker.
 pub(super) fn rabbit(config: &Config) -> Result<rabbitmq::Settings, ExitError> {
     let uri = config.amqp_url()?.expose().to_owned();

@@ -1,11 +1,13 @@
 //! `reprieve rules`: checks the rules file, runs the tests it carries, says how a request was routed, and what another file
 //! would do differently. All of that is decided in the domain; here it is asked and shown.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::output::{Output, Paint};
+use super::parts::RULES_BYTES_MAX;
 use super::{Code, ExitError, input};
 use crate::config::Config;
 use crate::domain::rules::{Checked, RuleSet};
@@ -63,9 +65,12 @@ fn name(path: &Path) -> String {
 /// The text of a rules file, or why there is none.
 fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let mut opened = input::open(path).map_err(|error| error.message)?;
-    let read = opened.reader.read_to_string(&mut text);
-    read.map_err(|error| format!("cannot read {}: {error}; expected a text in UTF-8", opened.name))?;
+    let opened = input::open(path).map_err(|error| error.message)?;
+    let read = std::io::Read::take(opened.reader, RULES_BYTES_MAX + 1).read_to_string(&mut text);
+    let read = read.map_err(|error| format!("cannot read {}: {error}; expected a text in UTF-8", opened.name))?;
+    if read as u64 > RULES_BYTES_MAX {
+        return Err(format!("{} is larger than {RULES_BYTES_MAX} bytes, the most that the worker reads", opened.name));
+    }
     Ok(text)
 }
 

@@ -117,6 +117,11 @@ pub const DECISION: [Field; 10] = [
 /// What the worker computes for a submission, and rules may name beside its fields. All are whole numbers.
 pub const DERIVED: [&str; 4] = ["extension_days", "cumulative_extension_days", "previous_exceptions", "days_to_due"];
 
+/// Whether a path names a field of the sender's own: `custom.` and names, as deep as they go.
+pub fn is_own(path: &str) -> bool {
+    path.strip_prefix("custom.").is_some_and(|rest| rest.split('.').all(|name| !name.is_empty()))
+}
+
 /// The known field at a path.
 pub fn submission_field(path: &str) -> Option<&'static Field> {
     SUBMISSION.iter().find(|field| field.path == path)

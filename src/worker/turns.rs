@@ -202,8 +202,8 @@ impl Turns {
         }
     }
 
-    /// One turn, tried until the database has answered, with one set of rules throughout. `Err` is what it, or the plan, cannot stand about the content: also
-    /// that it may be too much for the time a turn has, which no repetition would change.
+    /// One turn, tried until the database has answered, with one set of rules throughout. `Err` is what the database, or the
+    /// plan, cannot stand about the content: also that it may be too much for the time a turn has, which no repetition changes.
     async fn turn(&mut self, inputs: &[Input], outage: &mut Outage) -> Result<(Committed, Instant), Cut> {
         while let Ok(fates) = self.fates.try_recv() {
             self.note(fates);
@@ -297,7 +297,11 @@ impl Turns {
                 }
                 Ok(committed)
             }
-            Ok(Err(StoreError::Away(error))) => Err(Trouble::Away(error.to_string())),
+            Ok(Err(StoreError::Away(error))) => {
+                // It may be another database that comes back: one restored from before.
+                self.rule_set_stored = None;
+                Err(Trouble::Away(error.to_string()))
+            }
             Ok(Err(StoreError::Refused(error))) => {
                 let message = format!("the database refuses its content: {error}");
                 Err(Trouble::Poison(Poison { reason: Reason::AttemptsExhausted, message }))

@@ -140,7 +140,7 @@ impl Slot {
                     self.kill(&instance);
                     return finishing;
                 }
-                order = orders.recv() => match order {
+                order = orders.recv(), if !finishing => match order {
                     Some(Order::Kill) => {
                         self.kill(&instance);
                         return finishing;

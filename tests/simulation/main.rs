@@ -35,7 +35,7 @@ use bugs::Bug;
 use seed::play;
 
 /// Seeds of a run without `REPRIEVE_SEEDS`.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 /// Seeds after which each planted bug must have been noticed.
 const SEEDS_PER_BUG: u64 = 100;
 

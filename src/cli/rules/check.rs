@@ -78,11 +78,17 @@ pub(super) fn pointed(name: &str, text: &str, finding: &Finding, kind: &str, pai
     let Some(line) = index.checked_sub(1).and_then(|index| text.lines().nth(index)) else { return shown };
     let number = at.line.to_string();
     let before = usize::try_from(at.column).unwrap_or(1).saturating_sub(1);
+    if line.len() > LINE_BYTES_MAX {
+        return shown;
+    }
     // What stands before the place stays in line with it, tabs too.
     let before: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let gutter = |number: &str| paint.dim(format!(" {number:>0$} |", at.line.to_string().len()));
     format!("{shown}\n{} {}\n{} {before}{}", gutter(&number), line_of(line), gutter(""), mark("^"))
 }
+
+/// Longest line that is shown with its finding: a file of one line would be shown whole for each.
+const LINE_BYTES_MAX: usize = 500;
 
 /// A line of the file as a terminal may see it, its tabs kept.
 fn line_of(line: &str) -> String {

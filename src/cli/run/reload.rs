@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::cli::output::tame;
+use crate::cli::parts::RULES_BYTES_MAX;
 use crate::cli::{Code, ExitError};
 use crate::config::Config;
 use crate::domain::rules::{Checked, Finding, RuleSet};
@@ -26,9 +27,8 @@ use crate::metrics::Metrics;
 /// place is never taken for what it says so far.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Largest file that is read. Thousands of rules with their groups are a tenth of it; without a bound a wrong path would be read
-/// into memory, whatever it is.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Most faults of a file that are logged: another file put in its place may have tens of thousands.
+const SHOWN_FAULTS_MAX: usize = 20;
 
 /// The first characters of a hash tell two sets apart for a person.
 const HASH_SHOWN: usize = 12;
@@ -81,11 +81,11 @@ impl Reload {
                 biased;
                 _ = hangup.recv() => {
                     let look = self.look().await;
-                    self.asked(look);
+                    self.asked(look).await;
                 }
                 () = sleep(LOOK_EVERY) => {
                     let look = self.look().await;
-                    self.found(look);
+                    self.found(look).await;
                 }
             }
         }
@@ -99,7 +99,7 @@ impl Reload {
     }
 
     /// An operator says that the file is whole, and wants an answer whatever it is.
-    fn asked(&mut self, look: Look) {
+    async fn asked(&mut self, look: Look) {
         info!("SIGHUP: looking at the rules file");
         if self.is_in_force(&look) {
             info!("the rules file has not changed: rules {} stay in force", name(&self.in_force.borrow()));
@@ -107,10 +107,10 @@ impl Reload {
             self.bad = None;
         }
         self.last = Some(look.clone());
-        self.found(look);
+        self.found(look).await;
     }
 
-    fn found(&mut self, look: Look) {
+    async fn found(&mut self, look: Look) {
         if self.is_in_force(&look) {
             if self.bad.take().is_some() {
                 info!("the rules file is again the one in force, {}", name(&self.in_force.borrow()));
@@ -119,7 +119,7 @@ impl Reload {
         } else if self.last.as_ref() != Some(&look) {
             self.last = Some(look);
         } else if self.bad.as_ref() != Some(&look) {
-            self.take(look);
+            self.take(look).await;
         }
     }
 
@@ -127,8 +127,12 @@ impl Reload {
         look.as_ref().is_ok_and(|text| *text == self.in_force.borrow().text)
     }
 
-    fn take(&mut self, look: Look) {
-        let judged = look.as_ref().map_err(|error| vec![error.clone()]).and_then(|text| judge(&self.path, text));
+    /// Compiling a large file takes its time, and a panic in it is a bad file, not the end of looking.
+    async fn take(&mut self, look: Look) {
+        let (path, candidate) = (self.path.clone(), look.clone());
+        let judging = tokio::task::spawn_blocking(move || judge(&path, &candidate.map_err(|error| vec![error])?));
+        let judged =
+            judging.await.unwrap_or_else(|error| Err(vec![format!("the rules file cannot be compiled: {error}")]));
         match judged {
             Ok(rules) => {
                 (self.last, self.bad) = (None, None);
@@ -142,8 +146,11 @@ impl Reload {
                 self.in_force.send_replace(Arc::new(rules));
             }
             Err(lines) => {
-                for line in lines {
+                for line in lines.iter().take(SHOWN_FAULTS_MAX) {
                     error!("{line}");
+                }
+                if lines.len() > SHOWN_FAULTS_MAX {
+                    error!("and {} more", lines.len() - SHOWN_FAULTS_MAX);
                 }
                 let old = name(&self.in_force.borrow());
                 error!("the rules file cannot be used: rules {old} stay in force; `reprieve rules check` shows more");
@@ -156,10 +163,10 @@ impl Reload {
 
 fn read(path: &Path) -> Look {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    let read = File::open(path).and_then(|file| file.take(RULES_BYTES_MAX + 1).read_to_string(&mut text));
     match read {
-        Ok(bytes) if bytes as u64 <= FILE_BYTES_MAX => Ok(text),
-        Ok(_) => Err(format!("the rules file {} is larger than {FILE_BYTES_MAX} bytes", path.display())),
+        Ok(bytes) if bytes as u64 <= RULES_BYTES_MAX => Ok(text),
+        Ok(_) => Err(format!("the rules file {} is larger than {RULES_BYTES_MAX} bytes", path.display())),
         Err(error) => Err(format!("the rules file {} cannot be read: {error}", path.display())),
     }
 }

@@ -129,7 +129,7 @@ impl<'a> Compiler<'a> {
         }
         let spot = self.reader.required(file, "version", "it is stored with every assignment")?;
         let version = self.reader.text(&spot)?;
-        if version.is_empty() || version.chars().count() > VERSION_LENGTH_MAX {
+        if version.trim().is_empty() || version.contains(['\n', '\t']) || version.chars().count() > VERSION_LENGTH_MAX {
             self.reader.error(&spot, format!("expected 1 to {VERSION_LENGTH_MAX} characters"));
         }
         Some(version.to_owned())
@@ -282,6 +282,11 @@ impl<'a> Compiler<'a> {
     /// People who may review because they are named.
     fn named_users(&mut self, spot: &Spot<'a>) -> Vec<UserId> {
         let users = self.reader.users(spot);
+        for user in users.iter().filter(|user| self.groups.contains_key(user.as_str())) {
+            let message =
+                format!("{user} is taken for a person, and is the name of a group too: say `groups: [{user}]`");
+            self.reader.warn(spot.at(), &spot.path, message);
+        }
         self.named.extend(users.iter().cloned());
         users
     }

@@ -1,7 +1,8 @@
 //! Rules that can never match, because an earlier one takes whatever they would. The answer is sound and not complete:
 //! a rule that is named here never matches, but not every rule that never matches is named. An earlier rule covers a later
 //! one if each of its conditions follows from one condition of the later rule on the same field. Several earlier rules
-//! that cover a later one only together are not seen, nor are conditions that contradict each other.
+//! that cover a later one only together are not seen, nor are conditions that contradict each other; of a very large file only
+//! the first rules are looked at.
 
 use super::matching::{Actual, Comparison, Order, Test};
 use super::reader::Spot;
@@ -12,9 +13,15 @@ use crate::domain::json::Json;
 /// A warning for each rule that an earlier one covers.
 pub(super) fn covered(rules: &RuleSet, spots: &[Spot<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let sizes: Vec<usize> = rules.rules.iter().map(size).collect();
+    let mut left = COMPARISONS_MAX;
     for (at, (rule, spot)) in rules.rules.iter().zip(spots).enumerate() {
-        let earlier = rules.rules.iter().zip(spots).take(at);
-        let Some((covering, above)) = earlier.into_iter().find(|(earlier, _)| covers(earlier, rule)) else { continue };
+        let own = sizes.get(at).copied().unwrap_or(0);
+        let work: usize = sizes.iter().take(at).map(|size| size.saturating_mul(own)).sum();
+        let Some(rest) = left.checked_sub(work) else { break };
+        left = rest;
+        let mut earlier = rules.rules.iter().zip(spots).take(at);
+        let Some((covering, above)) = earlier.find(|(earlier, _)| covers(earlier, rule)) else { continue };
         let message = format!(
             "the rule {} can never match: {} in line {} takes whatever it would",
             rule.name,
@@ -24,6 +31,25 @@ pub(super) fn covered(rules: &RuleSet, spots: &[Spot<'_>]) -> Vec<Finding> {
         findings.push(Finding { at: spot.at(), path: spot.path.clone(), message, suggestion: None });
     }
     findings
+}
+
+/// Most comparisons in a file; what is left then is not looked at. A reload waits for them, and long lists are compared each
+/// with each.
+const COMPARISONS_MAX: usize = 10_000_000;
+
+/// How many comparisons a rule takes part in with each of another one's.
+fn size(rule: &Rule) -> usize {
+    1 + rule.comparisons.iter().map(|comparison| size_of_test(&comparison.test)).sum::<usize>()
+}
+
+fn size_of_test(test: &Test) -> usize {
+    match test {
+        Test::OneOf(parts) | Test::Every(parts) | Test::Any(parts) | Test::All(parts) => {
+            parts.iter().map(size_of_test).sum::<usize>()
+        }
+        Test::Not(test) => size_of_test(test),
+        _ => 1,
+    }
 }
 
 fn covers(earlier: &Rule, later: &Rule) -> bool {
@@ -53,6 +79,8 @@ fn implies(a: &Test, b: &Test) -> bool {
         // Everything else is false for a missing field.
         (_, Test::Present(true)) => true,
         (Test::Flag(value), b) => b.holds(&Actual::Flag(*value)),
+        // Of two words, lower-cased both, it is enough to compare them: lists may be long.
+        (Test::Text(_), Test::Text(_)) => false,
         (Test::Text(text), b) => b.holds(&Actual::of(Some(&Json::Text(text.clone())))),
         (Test::Number(a), Test::Than(order, b)) => order.holds(&a.value, &b.value),
         (Test::Than(a_order, a), Test::Than(b_order, b)) => {

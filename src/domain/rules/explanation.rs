@@ -174,15 +174,17 @@ impl Explanation {
         conditions.find(|condition| condition.field == field)?.actual.as_deref()
     }
 
-    /// Leaves out the farthest rules, then the long lists of people, then the later levels, then the conditions, until it
-    /// is below 16 KiB. The matched rule stays, if only by name.
+    /// Leaves out people of long lists that take more than half, then the farthest rules, then other long lists, then the later
+    /// levels, then the conditions, until it is below 16 KiB. The matched rule stays, if only by name.
     pub(super) fn fit(&mut self) {
         while self.is_too_large() {
             self.truncated = true;
             let crowded = |level: &LevelExplained| [level.candidates.len(), level.reviewers.len(), level.dropped.len()];
-            if self.tried.len() > 1 {
+            let is_crowded = self.levels.iter().flat_map(crowded).any(|people| people > SHOWN_PEOPLE_MAX);
+            let levels: usize = self.levels.iter().map(LevelExplained::bytes_max).sum();
+            if self.tried.len() > 1 && !(is_crowded && levels > EXPLANATION_BYTES_MAX / 2) {
                 self.tried.drain(..self.tried.len() / 2);
-            } else if self.levels.iter().flat_map(crowded).any(|people| people > SHOWN_PEOPLE_MAX) {
+            } else if is_crowded {
                 for level in &mut self.levels {
                     level.candidates.truncate(SHOWN_PEOPLE_MAX);
                     level.reviewers.truncate(SHOWN_PEOPLE_MAX);

@@ -85,10 +85,10 @@ impl LevelPlan {
 
     /// Who of the named is dropped whatever the day, and why.
     pub(super) fn drops(&self, user: &UserId, requester: &UserId) -> Option<Why> {
-        if user == requester {
-            return Some(Why::Requester);
+        if self.not_eligible.contains(user) {
+            return Some(Why::NotEligible);
         }
-        self.not_eligible.contains(user).then_some(Why::NotEligible)
+        (user == requester).then_some(Why::Requester)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::node::{Key, Node, Value};
 use super::report::{Finding, Place, Report, nearest};
-use crate::domain::ids::UserId;
+use crate::domain::ids::{UserId, is_hidden};
 
 /// A piece of the file and the way to it.
 #[derive(Clone, Debug)]
@@ -118,6 +118,13 @@ impl Reader {
             let message = format!("there is no key {:?} here", key.name);
             self.note(key.at, &path, message, nearest(&key.name, known.iter().copied()));
         }
+        // Left standing when what was below it is gone: whether it now means all or nothing, nobody can see.
+        let empty =
+            |(key, node): &&(Key, Node)| known.contains(&key.name.as_str()) && matches!(node.value, Value::Null);
+        for (key, _) in members.members.iter().filter(empty) {
+            let path = spot.below(&key.name, spot.node).path;
+            self.note(key.at, &path, format!("{} has no value: give it one, or leave it out", key.name), None);
+        }
         Some(members)
     }
 
@@ -151,6 +158,11 @@ impl Reader {
     /// Text; a number counts as it is written.
     pub(super) fn text<'a>(&mut self, spot: &Spot<'a>) -> Option<&'a str> {
         if let Value::Text(text) | Value::Number(text) = &spot.node.value {
+            // Nobody sees them, and a database takes no U+0000.
+            if text.chars().any(|c| is_hidden(c) && !['\n', '\t'].contains(&c)) {
+                self.error(spot, "contains a control, bidirectional or zero-width character");
+                return None;
+            }
             return Some(text);
         }
         self.error(spot, format!("expected text, found {}", spot.node.kind()));

@@ -58,7 +58,7 @@ fn in_file(key: &str) -> Value {
         "apiVersion" => json!({ "const": API_VERSION }),
         "version" => told(
             "Stored with every assignment, with the file's hash.",
-            &json!({ "type": ["string", "number"], "minLength": 1, "maxLength": VERSION_LENGTH_MAX }),
+            &json!({ "type": ["string", "number"], "pattern": "\\S", "maxLength": VERSION_LENGTH_MAX }),
         ),
         "settings" => object(&SETTINGS, &["triage"], in_settings),
         "groups" => json!({ "type": "object", "additionalProperties": object(&GROUP, &GROUP, |_| some("user")) }),
@@ -111,7 +111,7 @@ fn who(keys: &[&str]) -> Value {
 
 fn rule() -> Value {
     let rule = object(&[&RULE[..], &TIMERS].concat(), &["name", "match"], |key| match key {
-        "name" => json!({ "type": ["string", "number"], "minLength": 1, "maxLength": NAME_LENGTH_MAX }),
+        "name" => json!({ "type": ["string", "number"], "pattern": "\\S", "maxLength": NAME_LENGTH_MAX }),
         "description" => json!({ "type": ["string", "number"] }),
         "match" => told("All of it must hold.", &condition::conditions()),
         other => in_fallback(other),
@@ -277,7 +277,7 @@ fn words<T>(words: &[(&str, T)]) -> Value {
 /// A field of the submission, or one of the sender's own.
 fn path(is: fn(&Field) -> bool) -> Value {
     let known: Vec<_> = SUBMISSION.iter().filter(|field| is(field)).map(|field| field.path).collect();
-    json!({ "anyOf": [{ "enum": known }, { "type": "string", "pattern": "^custom\\." }] })
+    json!({ "anyOf": [{ "enum": known }, { "type": "string", "pattern": "^custom(\\.[^.]+)+$" }] })
 }
 
 #[cfg(test)]

@@ -20,52 +20,51 @@ impl Case {
     }
 
     /// After the looks: which version is in force, and how many reloads have failed.
-    #[track_caller]
-    fn check(&mut self, looks: &[&Look], version: &str, failed: u64) {
+    async fn check(&mut self, looks: &[&Look], version: &str, failed: u64) {
         for look in looks {
-            self.reload.found((*look).clone());
+            self.reload.found((*look).clone()).await;
         }
         let counted = self.reload.metrics.rules_reload_failed.get();
         assert_eq!((self.rules.borrow().version.as_str(), counted), (version, failed));
     }
 }
 
-#[test]
-fn what_two_looks_find_is_in_force() {
+#[tokio::test]
+async fn what_two_looks_find_is_in_force() {
     let (one, two, three) = (Ok(text("1")), Ok(text("2")), Ok(text("3")));
     let mut case = Case::new();
-    case.check(&[&one, &one, &two], "1", 0);
-    case.check(&[&two], "2", 0);
-    case.check(&[&three, &two, &three], "2", 0);
-    case.check(&[&three], "3", 0);
+    case.check(&[&one, &one, &two], "1", 0).await;
+    case.check(&[&two], "2", 0).await;
+    case.check(&[&three, &two, &three], "2", 0).await;
+    case.check(&[&three], "3", 0).await;
     assert!(case.reload.metrics.text().contains("rules_info{version=\"3\""));
 }
 
-#[test]
-fn a_bad_file_keeps_the_old_rules_and_counts_once_for_each_content() {
+#[tokio::test]
+async fn a_bad_file_keeps_the_old_rules_and_counts_once_for_each_content() {
     let (one, bad, worse) = (Ok(text("1")), Ok("rules: 7".to_owned()), Ok(text("2").replace("none", "nobody")));
     let gone = Err("the rules file cannot be read".to_owned());
     let mut case = Case::new();
-    case.check(&[&bad], "1", 0);
-    case.check(&[&bad, &bad, &bad], "1", 1);
-    case.check(&[&worse, &worse, &worse], "1", 2);
-    case.check(&[&gone, &gone, &gone], "1", 3);
-    case.check(&[&one, &one], "1", 3);
-    case.check(&[&bad, &bad], "1", 4);
-    case.check(&[&Ok(text("2")), &Ok(text("2"))], "2", 4);
+    case.check(&[&bad], "1", 0).await;
+    case.check(&[&bad, &bad, &bad], "1", 1).await;
+    case.check(&[&worse, &worse, &worse], "1", 2).await;
+    case.check(&[&gone, &gone, &gone], "1", 3).await;
+    case.check(&[&one, &one], "1", 3).await;
+    case.check(&[&bad, &bad], "1", 4).await;
+    case.check(&[&Ok(text("2")), &Ok(text("2"))], "2", 4).await;
 }
 
-#[test]
-fn whoever_asks_is_answered_at_once_and_each_time() {
+#[tokio::test]
+async fn whoever_asks_is_answered_at_once_and_each_time() {
     let bad = Ok("rules: 7".to_owned());
     let mut case = Case::new();
-    case.reload.asked(Ok(text("2")));
-    case.check(&[], "2", 0);
-    case.reload.asked(Ok(text("2")));
-    case.reload.asked(bad.clone());
-    case.check(&[&bad], "2", 1);
-    case.reload.asked(bad.clone());
-    case.check(&[&bad], "2", 2);
+    case.reload.asked(Ok(text("2"))).await;
+    case.check(&[], "2", 0).await;
+    case.reload.asked(Ok(text("2"))).await;
+    case.reload.asked(bad.clone()).await;
+    case.check(&[&bad], "2", 1).await;
+    case.reload.asked(bad.clone()).await;
+    case.check(&[&bad], "2", 2).await;
 }
 
 #[test]

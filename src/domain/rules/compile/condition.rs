@@ -39,7 +39,7 @@ impl Holds {
         if path == "reason" {
             return Some(Holds::Reason);
         }
-        if path.strip_prefix("custom.").is_some_and(|rest| rest.split('.').all(|name| !name.is_empty())) {
+        if fields::is_own(path) {
             return Some(Holds::Anything);
         }
         if fields::DERIVED.contains(&path) {

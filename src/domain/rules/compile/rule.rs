@@ -91,8 +91,8 @@ impl<'a> Compiler<'a> {
         let Some(spot) = self.reader.required(members, "name", "explanations and tests call the rule by it") else {
             return String::new();
         };
-        let name = self.reader.text(&spot).unwrap_or_default();
-        if name.is_empty() || name.len() > NAME_LENGTH_MAX {
+        let Some(name) = self.reader.text(&spot) else { return String::new() };
+        if name.trim().is_empty() || name.contains(['\n', '\t']) || name.len() > NAME_LENGTH_MAX {
             self.reader.error(&spot, format!("expected 1 to {NAME_LENGTH_MAX} bytes"));
         }
         match names.insert(name.to_owned(), spot.at().line) {
@@ -233,10 +233,10 @@ impl<'a> Compiler<'a> {
         let mut fields = Vec::new();
         for (item, path) in self.reader.texts(spot) {
             let known = fields::submission_field(path);
-            let holds_a_person = known.is_some_and(may_name_people) || path.starts_with("custom.");
+            let holds_a_person = known.is_some_and(may_name_people) || fields::is_own(path);
             if path == REQUESTER {
                 self.reader.error(&item, "the requester never reviews");
-            } else if known.is_none() && !path.starts_with("custom.") {
+            } else if known.is_none() && !fields::is_own(path) {
                 let people = fields::SUBMISSION.iter().filter(|field| field.kind == Kind::User).map(|field| field.path);
                 self.reader.unknown(&item, format!("{path:?} is no field of a submission"), path, people);
             } else if !holds_a_person {
@@ -266,7 +266,7 @@ impl<'a> Compiler<'a> {
     fn require(&mut self, spot: &Spot<'a>) -> Vec<String> {
         let mut paths = Vec::new();
         for (item, path) in self.reader.texts(spot) {
-            if fields::submission_field(path).is_some() || path.starts_with("custom.") {
+            if fields::submission_field(path).is_some() || fields::is_own(path) {
                 paths.push(path.to_owned());
             } else {
                 let known = fields::SUBMISSION.iter().map(|field| field.path);

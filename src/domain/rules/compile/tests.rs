@@ -28,6 +28,8 @@ pub(in crate::domain::rules) const SETTINGS_ROWS: &[(&str, &str, &str)] = &[
     ),
     ("apiVersion: reprieve/v1\n", "", "3:1: the key `apiVersion` is missing: say `apiVersion: reprieve/v1`"),
     ("\"2026-11-24.2\"", "\"\"", "4:10: version: expected 1 to 64 characters"),
+    ("\"2026-11-24.2\"", "\"1\\0\"", "4:10: version: contains a control, bidirectional or zero-width character"),
+    ("\"2026-11-24.2\"", "\" \"", "4:10: version: expected 1 to 64 characters"),
     ("rules: #", "ruels: #", "42:1: ruels: there is no key \"ruels\" here; did you mean rules?"),
     (
         "time_zone: E",
