@@ -47,6 +47,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         schema::every_statement_finds_its_rows_by_index_however_small_the_tables_were,
         schema::a_session_is_set_for_turns,
         schema::raw_bodies_are_stored_as_they_are,
+        schema::the_first_ring_is_entered_whoever_reads,
         schema::history_cannot_be_changed,
         schema::the_inbox_moves_on_by_one_ring_and_empties_only_that,
         schema::the_schema_is_checked_before_work_begins,

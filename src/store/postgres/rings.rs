@@ -56,7 +56,12 @@ impl Ring {
         let next = match newest {
             Some((_, entered)) if entered >= epoch => return Ok(Self { entered: newest, again_at: None }),
             Some((ring, _)) => (ring + 1).rem_euclid(4),
-            None => 0,
+            None => {
+                // Nobody was here before, so nothing is old and nothing is emptied: a reader cannot hold this up, and rows that
+                // were written without it would be lost with the next attempt.
+                query(ENTER).bind(0_i16).bind(epoch).execute(connection).await?;
+                return Ok(Self { entered: Some((0, epoch)), again_at: None });
+            }
         };
         match raw_sql(empty(next)).execute(&mut *connection).await {
             Ok(_) => {

@@ -129,6 +129,20 @@ pub(crate) async fn the_inbox_moves_on_by_one_ring_and_empties_only_that(url: &s
     assert_eq!(read(&mut next, &wanted).await.seen.len(), 4);
 }
 
+/// The very first turn of a database, while somebody counts the inbox: the ring is entered all the same, and the next process
+/// does not take what is in it for old.
+pub(crate) async fn the_first_ring_is_entered_whoever_reads(url: &str) {
+    let mut store = open(url).await;
+    let mut other = plain(url).await;
+    raw_sql("BEGIN; SELECT count(*) FROM inbox").execute(&mut other).await.expect("a reader");
+    write(&mut store, &submission(&["EX-1"])).await;
+    raw_sql("COMMIT").execute(&mut other).await.expect("the reader is done");
+    assert_eq!(count(url, "inbox_rings").await, 1);
+    let mut next = PostgresStore::new(url, Light::default(), 1_000).expect("a URL");
+    write(&mut next, &submission(&["EX-2"])).await;
+    assert_eq!(count(url, "inbox").await, 2, "nothing that was seen is forgotten");
+}
+
 pub(crate) async fn the_schema_is_checked_before_work_begins(url: &str) {
     let check = async || migrate::check(url, FsyncOff::Refused).await;
     assert!(matches!(check().await, Err(SchemaError::Missing)));

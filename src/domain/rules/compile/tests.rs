@@ -499,3 +499,18 @@ fn whatever_is_no_rules_file_has_an_error_and_no_panic() {
         assert!(checked.rules.is_none() && !checked.report.errors.is_empty(), "{text:.20}");
     }
 }
+
+/// What is left when all below a key is commented out: it must not come to mean everybody.
+#[test]
+fn a_key_without_a_value_is_no_key_left_out() {
+    let text = "apiVersion: reprieve/v1\nversion: \"1\"\nsettings:\n  triage: [a@x.com]\n  may_request:\nfallback: { reviewers: none }\n";
+    let found: Vec<_> = RuleSet::check(text).report.errors.iter().map(Finding::to_string).collect();
+    assert_eq!(found, ["5:3: settings.may_request: may_request has no value: give it one, or leave it out"]);
+}
+
+#[test]
+fn a_group_that_is_named_as_a_person_is_warned_of() {
+    let text = "apiVersion: reprieve/v1\nversion: \"1\"\nsettings: { triage: [g] }\ngroups: { g: { members: [a@x.com] } }\nfallback: { levels: [{ reviewers: { groups: [g] } }] }\n";
+    let found: Vec<_> = RuleSet::check(text).report.warnings.iter().map(Finding::to_string).collect();
+    assert!(found.iter().any(|said| said.contains("is the name of a group too")), "{found:?}");
+}
