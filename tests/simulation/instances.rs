@@ -22,6 +22,8 @@ use super::world::{Life, Shared, Step, run_of};
 
 /// What an instance that was told to stop has time for, like the default of the setting `shutdown.deadline`.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
+/// The setting `retry.wait_max`.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The longest until a dead instance's successor starts.
 const RESTART_WITHIN: Duration = Duration::from_secs(3);
 
@@ -114,7 +116,7 @@ impl Slot {
             link: String::new(),
             parking_ttl: self.parking_ttl,
             parking_max: 10_000,
-            wait_max: Duration::from_secs(30),
+            wait_max: WAIT_MAX,
             clock: Arc::new(move || shared.with(|world| world.database_time()) + off),
             rules,
             run: run_of(number),
@@ -150,7 +152,13 @@ impl Slot {
                     Some(order) => {
                         finishing |= matches!(order, Order::Finish);
                         instance.stop.send_replace(true);
-                        deadline.get_or_insert(Instant::now() + SHUTDOWN_DEADLINE);
+                        // Whoever waits for a database that was away looks again only after that wait.
+                        // An earlier word to stop may have come in the middle of that: it does not count here.
+                        if finishing {
+                            deadline = Some(Instant::now() + SHUTDOWN_DEADLINE + WAIT_MAX);
+                        } else {
+                            deadline.get_or_insert(Instant::now() + SHUTDOWN_DEADLINE);
+                        }
                         self.shared.with(|world| world.counts.stops += u64::from(!finishing));
                     }
                 },
