@@ -22,6 +22,16 @@ pub struct Delivery {
     pub earlier_deliveries: u32,
 }
 
+/// Delivered this often before, it may be what keeps ending the worker.
+const SUSPECT_FROM: u32 = 2;
+
+impl Delivery {
+    /// Whether it comes alone, and is noted before it is read.
+    pub fn is_suspect(&self) -> bool {
+        self.earlier_deliveries >= SUSPECT_FROM
+    }
+}
+
 /// Consecutive deliveries of one channel. Settling the tag settles all of them, so nothing of a batch may be set aside.
 #[derive(Debug)]
 pub struct Batch {

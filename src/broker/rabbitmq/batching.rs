@@ -5,9 +5,6 @@ use std::collections::VecDeque;
 use super::incoming::Received;
 use crate::broker::{BATCH_BYTES_MAX, Delivery};
 
-/// Delivered this often before, it may be what keeps killing the worker: it is handed out alone.
-const SUSPECT_FROM: u32 = 2;
-
 /// Takes the next batch: a run from the front, at most `max` and [`BATCH_BYTES_MAX`], but at least one; a suspect comes
 /// alone. Returns the last one's tag; `None` if there is nothing.
 pub(super) fn take(buffer: &mut VecDeque<Received>, max: usize) -> Option<(u64, Vec<Delivery>)> {
@@ -22,7 +19,7 @@ fn run(buffer: &VecDeque<Received>, max: usize) -> usize {
     let mut count = 0;
     for Received { delivery, .. } in buffer.iter().take(max.max(1)) {
         bytes += delivery.body.len();
-        let suspect = delivery.earlier_deliveries >= SUSPECT_FROM;
+        let suspect = delivery.is_suspect();
         if count > 0 && (suspect || bytes > BATCH_BYTES_MAX) {
             break;
         }

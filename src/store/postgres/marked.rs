@@ -8,8 +8,8 @@ use sqlx::{query, query_as};
 use uuid::Uuid;
 
 use super::Fault;
+use super::read::properties;
 use super::write::storable;
-use crate::contract::message::Properties;
 use crate::store::{End, FailureId, LastFailure, MARKED_BYTES_MAX, Marked, Outcome, Retried};
 
 /// The state is looked at here: with it as a condition, a server with few marked rows reads all of those.
@@ -75,14 +75,8 @@ pub(super) async fn next(connection: &mut PgConnection, most: usize) -> Result<V
         .bind(i64::try_from(MARKED_BYTES_MAX).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;
-    let marked = |(id, properties, body): (Uuid, String, _)| {
-        let properties = serde_json::from_str(&properties).unwrap_or_else(|error| {
-            // Without them it fails again, with its bytes. An error would stop every turn.
-            tracing::error!(failure.id = %id, "the properties of failure {id} cannot be read: {error}");
-            Properties::default()
-        });
-        Marked { id, properties, body }
-    };
+    let marked =
+        |(id, stored, body): (Uuid, String, _)| Marked { id, properties: properties("failure", &id, &stored), body };
     Ok(rows.into_iter().map(marked).collect())
 }
 

@@ -241,7 +241,7 @@ pub(super) fn exception(row: ExceptionRow) -> Result<(i64, Exception), Fault> {
 }
 
 fn parked(row: ParkedColumns) -> Result<ParkedRow, Fault> {
-    let (id, exception_id, event_key, parked_at, expires_at, properties, body) = row;
+    let (id, exception_id, event_key, parked_at, expires_at, stored, body) = row;
     let name = id.to_string();
     let event = NewParked {
         exception_id: ExceptionId::parse(&exception_id)
@@ -249,14 +249,19 @@ fn parked(row: ParkedColumns) -> Result<ParkedRow, Fault> {
         event_key: Digest(event_key.into_bytes()),
         parked_at,
         expires_at,
-        properties: serde_json::from_str(&properties).unwrap_or_else(|error| {
-            // Without them it ends as a failure, with its bytes. An error would stop the sweep, and every turn with it.
-            tracing::error!(parked.id = id, "the properties of parked event {id} cannot be read: {error}");
-            Properties::default()
-        }),
+        properties: self::properties("parked event", &id, &stored),
         body,
     };
     Ok(ParkedRow { id, event })
+}
+
+/// As they were stored. Without them the rest is still worth seeing, and what is processed ends as a failure, with its bytes: an
+/// error would stop every turn.
+pub(super) fn properties(what: &str, id: &dyn std::fmt::Display, stored: &str) -> Properties {
+    serde_json::from_str(stored).unwrap_or_else(|error| {
+        tracing::error!("the stored properties of {what} {id} cannot be read: {error}");
+        Properties::default()
+    })
 }
 
 fn count(what: &'static str, id: &str, value: i32) -> Result<u32, Fault> {

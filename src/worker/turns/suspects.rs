@@ -16,8 +16,6 @@ use crate::worker::input::Input;
 use crate::worker::outage::Outage;
 use crate::worker::plan::suspects::{LEFT_MAX, Standing, UNREAD_FROM, note, withdraw};
 
-/// Delivered this often before, it may be what keeps ending the worker.
-const SUSPECT_FROM: u32 = 2;
 /// How often is looked whether another process is still busy with a suspect.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -26,7 +24,7 @@ impl Turns {
     pub(super) async fn read(&mut self, deliveries: Vec<Delivery>) -> Vec<Input> {
         let mut inputs = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            if delivery.earlier_deliveries >= SUSPECT_FROM {
+            if delivery.is_suspect() {
                 let suspect = Suspect::new(delivery.properties, delivery.body, None);
                 inputs.push(self.alone(suspect).await);
             } else {

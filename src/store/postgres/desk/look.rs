@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::super::Fault;
 use crate::contract::inbound::{Message, decode};
-use crate::contract::message::Properties;
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
 use crate::store::desk::{
     Cursor, FailureState, Filter, Group, Limit, OutboxState, Page, ParkedEvent, StoredFailure, Tally,
 };
+use crate::store::postgres::read::properties;
 
 /// What a failure has to be, by the first seven parameters; `NULL`, or an empty list, asks nothing.
 macro_rules! matching {
@@ -220,14 +220,6 @@ pub(super) fn state(id: Uuid, word: &str) -> Result<FailureState, Fault> {
     word.parse().map_err(|error| Fault::unreadable("failure", &id.to_string(), &error))
 }
 
-/// As they were stored; without them the rest is still worth seeing.
-pub(super) fn properties(id: &str, text: &str) -> Properties {
-    serde_json::from_str(text).unwrap_or_else(|error| {
-        tracing::error!("the stored properties of {id} cannot be read: {error}");
-        Properties::default()
-    })
-}
-
 #[derive(sqlx::FromRow)]
 struct FailureRow {
     id: Uuid,
@@ -269,7 +261,7 @@ impl FailureRow {
             received_at: self.received_at,
             edited_from: self.edited_from,
             edited_to: self.edited_to,
-            properties: properties(&format!("failure {}", self.id), &self.properties),
+            properties: properties("failure", &self.id, &self.properties),
             body: self.body,
             body_bytes: unsigned(self.body_bytes),
         })
@@ -290,7 +282,7 @@ struct ParkedRow {
 impl ParkedRow {
     /// The row keeps the event as it came: what it is called is read from it once more.
     fn event(self) -> ParkedEvent {
-        let properties = properties(&format!("parked event {}", self.id), &self.properties);
+        let properties = properties("parked event", &self.id, &self.properties);
         let inbound = decode(&Message::of(&properties, &self.body));
         ParkedEvent {
             id: self.id,

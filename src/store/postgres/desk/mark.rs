@@ -6,8 +6,8 @@ use sqlx::{query, query_as, raw_sql};
 use uuid::Uuid;
 
 use super::super::Fault;
-use super::super::read::uuid;
-use super::look::{self, by_filter, matching, properties, state, unsigned};
+use super::super::read::{properties, uuid};
+use super::look::{self, by_filter, matching, state, unsigned};
 use crate::contract::inbound::{Message, decode};
 use crate::contract::reason::Reason;
 use crate::domain::dates::Timestamp;
@@ -105,7 +105,7 @@ async fn place(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<E
     if [Reason::Unauthenticated, Reason::Unauthorized].iter().any(|turned_away| turned_away.word() == reason) {
         return Ok(Edited::NotTheBytes);
     }
-    let properties = edit.properties(&properties(&format!("failure {id}"), &stored));
+    let properties = edit.properties(&properties("failure", &id, &stored));
     let inbound = decode(&Message::of(&properties, &edit.body));
     let (key, digest) = (uuid(&inbound.key), uuid(&inbound.digest));
     let same: Option<(Uuid, Option<Uuid>)> =
