@@ -1,5 +1,6 @@
-//! The ports to the broker: where events come from ([`Source`]) and where they go ([`Sink`]). Neither knows what an event
-//! means. Both reconnect by themselves: an outage is a wait, never an error.
+//! The ports to the broker: where events come from ([`Source`]) and where they go ([`Sink`]), and the two that people use beside
+//! the worker's loops: events are handed in ([`Ingest`]), and what is published is followed ([`Tail`]). None knows what an event
+//! means. Source and sink reconnect by themselves: an outage is a wait, never an error.
 
 pub mod rabbitmq;
 
@@ -87,4 +88,67 @@ pub trait Sink: Send {
     /// Sends all, then waits for every fate; one per event, in order. What the broker has said nothing about for 5 s is
     /// [`Fate::Unknown`].
     async fn publish(&mut self, events: &[Outgoing]) -> Vec<Fate>;
+}
+
+/// A message that is handed in: nothing of it has been looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// What it says about itself.
+    pub properties: Properties,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+/// What is known of messages that were handed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// The broker has them, and will not lose them. What becomes of them is told by the events that they cause.
+    Queued,
+    /// What became of each, in order: it is committed.
+    Committed(Vec<Outcome>),
+}
+
+/// The broker did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// Not reached, or no answer. What was handed in may have been taken: handing it in again does no harm.
+    #[error("{0}")]
+    Away(String),
+    /// It says no, and will say it again.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Takes messages that come over HTTP, through the same door as all others.
+#[async_trait]
+pub trait Ingest: Send + Sync {
+    /// Hands in all. When the caller goes away, what was handed in may still be processed.
+    async fn hand_in(&self, messages: Vec<Handed>) -> Result<Receipt, BrokerError>;
+}
+
+/// A place in what was published, by a broker that keeps it: grows, not by ones.
+pub type Position = i64;
+
+/// One published event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Where it stands, if the broker keeps what it has published.
+    pub position: Option<Position>,
+    /// The envelope, byte for byte.
+    pub body: String,
+}
+
+/// Lets what is published be followed.
+#[async_trait]
+pub trait Tail: Send + Sync {
+    /// What is published after a position, as far back as the broker keeps it; without one, or by a broker that keeps nothing, what
+    /// is published from now on.
+    async fn follow(&self, after: Option<Position>) -> Result<Box<dyn Follow>, BrokerError>;
+}
+
+/// One who follows.
+#[async_trait]
+pub trait Follow: Send {
+    /// Waits for the next event. `None` when there will be none any more: the connection, or the worker, has ended. Cancel safe.
+    async fn next(&mut self) -> Option<Published>;
 }

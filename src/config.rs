@@ -41,14 +41,32 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where the state is kept.
+#[derive(Clone, Debug)]
+pub enum Database<'a> {
+    /// A Postgres server, by its URL.
+    Postgres(&'a Secret),
+    /// A file of this machine.
+    Sqlite(PathBuf),
+}
+
+/// Where events come from and go to.
+#[derive(Clone, Copy, Debug)]
+pub enum Broker<'a> {
+    /// A `RabbitMQ` server, by its URL.
+    Rabbit(&'a Secret),
+    /// The worker itself: over HTTP, and into the log in its database.
+    Embedded,
+}
+
 /// The settings, read and checked. Each field is the key of the same name in [`keys::KEYS`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `database.url`; see [`Config::database_url`].
+    /// `database.url`; see [`Config::database`].
     pub database_url: Option<Secret>,
     /// `database.allow_fsync_off`
     pub database_allow_fsync_off: bool,
-    /// `amqp.url`; see [`Config::amqp_url`].
+    /// `amqp.url`; see [`Config::broker`].
     pub amqp_url: Option<Secret>,
     /// `amqp.ca_file`
     pub amqp_ca_file: Option<PathBuf>,
@@ -99,13 +117,18 @@ impl Config {
     }
 
     /// The database, for what cannot do without.
-    pub fn database_url(&self) -> Result<&Secret, ConfigError> {
-        self.database_url.as_ref().ok_or_else(|| missing("database.url"))
+    pub fn database(&self) -> Result<Database<'_>, ConfigError> {
+        let url = self.database_url.as_ref().ok_or_else(|| missing("database.url"))?;
+        Ok(url.expose().strip_prefix("sqlite:").map_or(Database::Postgres(url), |rest| {
+            // Two slashes begin an address; what comes after them is the path, absolute with a third.
+            Database::Sqlite(PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)))
+        }))
     }
 
     /// The broker, for what cannot do without.
-    pub fn amqp_url(&self) -> Result<&Secret, ConfigError> {
-        self.amqp_url.as_ref().ok_or_else(|| missing("amqp.url"))
+    pub fn broker(&self) -> Result<Broker<'_>, ConfigError> {
+        let url = self.amqp_url.as_ref().ok_or_else(|| missing("amqp.url"))?;
+        Ok(if is_embedded(url) { Broker::Embedded } else { Broker::Rabbit(url) })
     }
 
     /// What is allowed but should not go unseen at the start of the worker.
@@ -152,6 +175,7 @@ fn read(values: &mut Values) -> Option<Config> {
     let rules = values.text("rules", |text| visible(text, 1, LINK_LENGTH_MAX).map(PathBuf::from));
     let source = values.text("source", |text| visible(text, 1, SOURCE_LENGTH_MAX));
     let trust = trust::read(std::mem::take(&mut values.0.trust), &mut values.0.faults);
+    check_embedded(values, database_url.as_ref(), amqp_url.as_ref(), trust.as_ref());
     let clock_offset = values.offset("clock.offset");
     let log_format = values.word("log.format").map(|place| match place {
         1 => LogFormat::Human,
@@ -212,16 +236,48 @@ fn missing(name: &str) -> ConfigError {
 fn check_database_url(url: &str) -> Result<(), &'static str> {
     match url.split_once(':') {
         Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => Ok(()),
-        Some(("sqlite", _)) => Err("sqlite is not built yet: use postgres://…"),
-        _ => Err("is no postgres:// address; write it like postgres://user:password@host/database"),
+        Some(("sqlite", rest)) => check_sqlite_path(rest.strip_prefix("//").unwrap_or(rest)),
+        _ => Err("is no postgres:// or sqlite:// address; write it like postgres://user:password@host/database"),
     }
 }
 
 fn check_amqp_url(url: &str) -> Result<(), &'static str> {
     match url.split_once(':') {
         Some(("amqp" | "amqps", rest)) if rest.starts_with("//") => Ok(()),
-        Some(("embedded", _)) => Err("the embedded broker is not built yet: use amqp://…"),
-        _ => Err("is no amqp:// or amqps:// address; write it like amqp://user:password@host/%2f"),
+        Some(("embedded", "")) => Ok(()),
+        Some(("embedded", _)) => Err("is followed by something: the embedded broker has no address, write embedded:"),
+        _ => Err("is no amqp:// or amqps:// address, nor embedded:; write it like amqp://user:password@host/%2f"),
+    }
+}
+
+fn is_embedded(url: &Secret) -> bool {
+    url.expose() == "embedded:"
+}
+
+/// A path is taken as it stands: what looks like parameters or escapes would silently become part of a name.
+fn check_sqlite_path(path: &str) -> Result<(), &'static str> {
+    match path {
+        "" => Err("names no file; write it like sqlite:///var/lib/reprieve/reprieve.db"),
+        ":memory:" => Err("would forget everything with the process: name a file"),
+        _ if path.contains(['?', '#', '%']) || path.chars().any(char::is_control) => {
+            Err("may not contain ? # % or control characters: it is a path, without parameters and escapes")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The embedded broker keeps what it publishes in the file that the turns write, and knows no users.
+fn check_embedded(values: &mut Values, database: Option<&Secret>, broker: Option<&Secret>, trust: Option<&Trust>) {
+    if !broker.is_some_and(is_embedded) {
+        return;
+    }
+    if database.is_some_and(|url| !url.expose().starts_with("sqlite:")) {
+        let message = "embedded: needs a database of its own: write DATABASE_URL=sqlite://FILE, or AMQP_URL=amqp://…";
+        values.clash("amqp.url", message);
+    }
+    if trust.is_some() {
+        let message = "with AMQP_URL=embedded: there are no users of a broker to be told apart: remove it";
+        values.clash("trust", message);
     }
 }
 

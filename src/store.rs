@@ -3,6 +3,9 @@
 pub mod desk;
 pub mod document;
 pub mod postgres;
+mod rows;
+pub mod sqlite;
+pub mod submissions;
 
 use std::collections::{BTreeMap, BTreeSet};
 

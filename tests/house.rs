@@ -22,13 +22,13 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("worker", &["domain", "contract", "store", "broker", "retry", "worker"]),
     ("config", &["contract", "config"]), // the trust table is read into what judges by it
     ("telemetry", &["config"]),
-    ("http", &["domain", "contract", "store", "health", "metrics", "config", "http"]),
+    ("http", &["domain", "contract", "store", "broker", "health", "metrics", "config", "http"]),
 ];
 
 /// Crates that stay in one room.
 const ONLY_IN: [(&str, &[&str]); 6] = [
     ("lapin", &["broker/rabbitmq", "broker/rabbitmq.rs"]),
-    ("sqlx", &["store/postgres", "store/postgres.rs"]),
+    ("sqlx", &["store/postgres", "store/postgres.rs", "store/sqlite", "store/sqlite.rs"]),
     ("axum", &["http", "http.rs", "cli/run.rs"]),
     ("clap", &["cli", "cli.rs", "main.rs"]),
     ("serde_saphyr", &["domain/rules"]),

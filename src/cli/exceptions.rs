@@ -5,12 +5,10 @@ use clap::Subcommand;
 mod table;
 
 use super::output::Output;
-use super::{Code, ExitError};
+use super::{Code, ExitError, parts};
 use crate::config::Config;
 use crate::domain::ids::ExceptionId;
 use crate::http::api::detail;
-use crate::store::Views as _;
-use crate::store::postgres::views::PostgresViews;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -25,7 +23,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     let Command::Show { id } = command;
     let id = ExceptionId::parse(&id)
         .map_err(|error| ExitError::new(Code::Usage, format!("{id:?} is not an exception id: {error}")))?;
-    let views = PostgresViews::new(config.database_url()?.expose())?;
+    let views = parts::views(config)?;
     let found = views.exception(&id).await.map_err(|error| {
         ExitError::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
     })?;

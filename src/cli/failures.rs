@@ -124,18 +124,18 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
             if raw {
                 return output::raw(&desk.body(id).await?.ok_or_else(|| unknown(id))?);
             }
-            let failure = find(&desk, id).await?;
+            let failure = find(desk.as_ref(), id).await?;
             output.object(&failure_shape(&failure), |_, paint| page::one(&failure, paint))
         }
-        Command::Retry(which) => marks::run(&desk, Mark::Retry, which, output).await,
-        Command::Discard(which) => marks::run(&desk, Mark::Discard, which, output).await,
+        Command::Retry(which) => marks::run(desk.as_ref(), Mark::Retry, which, output).await,
+        Command::Discard(which) => marks::run(desk.as_ref(), Mark::Discard, which, output).await,
         Command::Edit { id, body, content_type } => {
-            edit(&desk, id, &Edit { body: read(&body)?, content_type }, output).await
+            edit(desk.as_ref(), id, &Edit { body: read(&body)?, content_type }, output).await
         }
     }
 }
 
-async fn find(desk: &impl Desk, id: Uuid) -> Result<StoredFailure, ExitError> {
+async fn find(desk: &dyn Desk, id: Uuid) -> Result<StoredFailure, ExitError> {
     desk.failure(id).await?.ok_or_else(|| unknown(id))
 }
 
@@ -143,7 +143,7 @@ fn unknown(id: Uuid) -> ExitError {
     ExitError::new(Code::NotFound, format!("no failure has the id {id}"))
 }
 
-async fn edit(desk: &impl Desk, old: Uuid, edit: &Edit, output: &Output) -> Result<(), ExitError> {
+async fn edit(desk: &dyn Desk, old: Uuid, edit: &Edit, output: &Output) -> Result<(), ExitError> {
     let refused = |message: String| Err(ExitError::new(Code::Refused, message));
     let (new, said) = match desk.edit(old, edit).await? {
         Edited::Made(new, fault) => {

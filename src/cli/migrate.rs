@@ -3,9 +3,9 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::ExitError;
 use super::output::{Output, Paint, columns};
-use crate::config::{Config, Secret};
+use super::{Code, ExitError};
+use crate::config::{Config, Database};
 use crate::store::postgres::grants;
 use crate::store::postgres::migrate::{self, MigrationStatus};
 
@@ -50,7 +50,10 @@ fn rows(steps: Vec<MigrationStatus>) -> Vec<Row> {
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
-    let url = || config.database_url().map(Secret::expose);
+    let url = || match config.database()? {
+        Database::Postgres(url) => Ok(url.expose()),
+        Database::Sqlite(_) => Err(ExitError::new(Code::Configuration, "sqlite is not built yet")),
+    };
     match command {
         Command::Up => {
             migrate::up(url()?).await?;

@@ -7,7 +7,6 @@ use super::{ExitError, parts};
 use crate::config::Config;
 use crate::contract::shapes::desk::OutboxShape;
 use crate::http::desk::outbox_shape;
-use crate::store::desk::Desk as _;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -9,7 +9,7 @@ use crate::contract::shapes::desk::ParkedShape;
 use crate::domain::ids::ExceptionId;
 use crate::http::desk::parked_shape;
 use crate::store::ParkedId;
-use crate::store::desk::{Desk as _, Limit};
+use crate::store::desk::Limit;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -9,15 +9,13 @@ use tokio::sync::watch;
 
 use super::{Code, ExitError, parts};
 use crate::broker::rabbitmq::{self, RabbitSink, RabbitSource};
-use crate::config::{Config, Secret};
+use crate::config::{Config, Database, Secret};
 use crate::domain::rules::RuleSet;
 use crate::health::Health;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::retry::Waits;
-use crate::store::postgres::desk::PostgresDesk;
 use crate::store::postgres::migrate::{self, FsyncOff, SchemaError};
-use crate::store::postgres::views::PostgresViews;
 use crate::store::postgres::{PostgresStore, clear_text_warning};
 use crate::worker::{supervisor, turns};
 
@@ -40,8 +38,8 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
         let listen = config.http_listen;
         ExitError::new(Code::Configuration, format!("cannot listen on {listen}: {error}; set REPRIEVE_HTTP_LISTEN"))
     })?;
-    let views = Arc::new(PostgresViews::new(parts.database_url.expose())?);
-    let desk = Arc::new(PostgresDesk::new(parts.database_url.expose())?);
+    let views = parts::views(config)?;
+    let desk = parts::desk(config)?;
     let token = config.http_token.clone();
     let router = http::router(http::State { health: health.clone(), views, desk, metrics: metrics.clone(), token });
     let (stop, stopping) = watch::channel(false);
@@ -148,7 +146,10 @@ impl Parts {
         let offset = config.clock_offset;
         Ok(Self {
             rabbit: parts::rabbit(config)?,
-            database_url: config.database_url()?.clone(),
+            database_url: match config.database()? {
+                Database::Postgres(url) => url.clone(),
+                Database::Sqlite(_) => return Err(ExitError::new(Code::Configuration, "sqlite is not built yet")),
+            },
             outbox_max: config.outbox_max,
             fsync_off: if config.database_allow_fsync_off { FsyncOff::Allowed } else { FsyncOff::Refused },
             turns: turns::Settings {

@@ -61,7 +61,7 @@ pub const KEYS: &[Key] = &[
         "DATABASE_URL",
         Form::Secret,
         None,
-        "where the state is kept: postgres://user:password@host/database",
+        "where the state is kept: postgres://user:password@host/database or sqlite://FILE",
     ),
     key(
         "database.allow_fsync_off",
@@ -70,7 +70,13 @@ pub const KEYS: &[Key] = &[
         Some("false"),
         "work with a database that does not survive a power cut; for tests",
     ),
-    key("amqp.url", "AMQP_URL", Form::Secret, None, "the broker: amqp:// or amqps://user:password@host/vhost"),
+    key(
+        "amqp.url",
+        "AMQP_URL",
+        Form::Secret,
+        None,
+        "the broker: amqp:// or amqps://user:password@host/vhost, or embedded:",
+    ),
     key(
         "amqp.ca_file",
         "REPRIEVE_AMQP__CA_FILE",

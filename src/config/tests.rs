@@ -1,5 +1,6 @@
 //! The layers against each other, names, bounds and secrets.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -49,7 +50,7 @@ fn every_default_is_valid_and_says_what_the_contract_says() {
     assert_eq!(config.http_listen.to_string(), "127.0.0.1:8080");
     assert_eq!((config.source.as_str(), config.rules.to_str()), ("urn:reprieve", Some("rules.yaml")));
     assert!(config.clock_offset.is_zero() && config.warnings().is_empty());
-    assert!(config.database_url().unwrap_err().to_string().contains("set DATABASE_URL"));
+    assert!(config.database().unwrap_err().to_string().contains("set DATABASE_URL"));
 }
 
 #[test]
@@ -87,15 +88,39 @@ fn an_unknown_key_is_an_error_with_a_suggestion() {
 #[test]
 fn what_is_not_built_says_so() {
     assert!(faults(&[], &[("REPRIEVE_INBOX__RETENTION", "30d")], None).contains("inbox.retention is not built yet"));
-    assert!(faults(&[], &[("DATABASE_URL", "sqlite://x.db")], None).contains("not built yet"));
-    assert!(faults(&[], &[("AMQP_URL", "embedded:")], None).contains("not built yet"));
+}
+
+#[test]
+fn the_embedded_parts_go_together() {
+    let file = |url| match load(&[], &[("DATABASE_URL", url)], None).unwrap().database().unwrap() {
+        Database::Sqlite(file) => file,
+        Database::Postgres(_) => panic!("another database"),
+    };
+    assert_eq!(file("sqlite://x.db"), Path::new("x.db"));
+    assert_eq!(file("sqlite:///data/x y.db"), Path::new("/data/x y.db"));
+    assert_eq!(file("sqlite:x.db"), Path::new("x.db"));
+    for (url, says) in [
+        ("sqlite://", "names no file"),
+        ("sqlite::memory:", "would forget everything"),
+        ("sqlite://x.db?mode=ro", "without parameters"),
+    ] {
+        assert!(faults(&[], &[("DATABASE_URL", url)], None).contains(says), "{url}");
+    }
+    let embedded = ("AMQP_URL", "embedded:");
+    let config = load(&[], &[("DATABASE_URL", "sqlite://x.db"), embedded], None).unwrap();
+    assert!(matches!(config.broker().unwrap(), Broker::Embedded));
+    assert!(faults(&[], &[("DATABASE_URL", "postgres://u@h/d"), embedded], None).contains("a database of its own"));
+    assert!(faults(&[], &[("AMQP_URL", "embedded://h")], None).contains("has no address"));
+    let trust = Some("[trust]\nticketing = ['exception.submitted.v1']\n");
+    assert!(faults(&[], &[("DATABASE_URL", "sqlite://x.db"), embedded], trust).contains("no users of a broker"));
 }
 
 #[test]
 fn a_secret_comes_from_its_file_without_the_newline() {
     let secret = TempFile::new("postgres://u:hunter2@h/d\n");
     let config = load(&[], &[("DATABASE_URL_FILE", secret.0.to_str().unwrap())], None).unwrap();
-    assert_eq!(config.database_url().unwrap().expose(), "postgres://u:hunter2@h/d");
+    let Database::Postgres(url) = config.database().unwrap() else { panic!("another database") };
+    assert_eq!(url.expose(), "postgres://u:hunter2@h/d");
     let token = TempFile::new("abc\r\n");
     let file = format!("[http]\ntoken_file = '{}'", token.0.display());
     assert_eq!(load(&[], &[], Some(&file)).unwrap().http_token.unwrap().expose(), "abc");

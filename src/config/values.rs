@@ -79,6 +79,12 @@ impl Values {
         })
     }
 
+    /// A fault of two settings together, told at one of them.
+    pub(super) fn clash(&mut self, name: &str, message: &str) {
+        let origin = self.0.found.get(name).map_or(Origin::Default, |found| found.origin.clone());
+        self.0.faults.push(Fault { key: name.to_owned(), origin, message: message.to_owned() });
+    }
+
     fn read<T>(&mut self, name: &str, check: impl FnOnce(&Key, &str) -> Result<T, String>) -> Option<T> {
         let key = keys::find(name).expect("only keys of the table are read");
         let found = self

@@ -29,7 +29,7 @@ use sqlx::{query_scalar, raw_sql};
 use self::connection::Session;
 use self::read::Loaded;
 use self::rings::Ring;
-use super::document::DocumentError;
+use super::rows::BadRow;
 use super::{Committed, Plan, Store, StoreError, Wanted};
 use crate::health::Light;
 
@@ -199,13 +199,8 @@ enum Fault {
     NoSession(#[source] sqlx::Error, &'static str),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
-    /// A damaged row. Whatever names it is set aside with its bytes, to be retried once the row is mended; nothing else waits
-    /// for that.
-    #[error("the stored {what} {id} cannot be read: {why}")]
-    Unreadable { what: &'static str, id: String, why: String },
-    /// A row that only a newer program can read. An outage, loud: every event would end among the failures otherwise.
-    #[error("the stored {what} {id} was written by a newer program: {why}")]
-    Newer { what: &'static str, id: String, why: String },
+    #[error(transparent)]
+    Row(#[from] BadRow),
     /// What is to be written contradicts what is there: only this input can be at fault, and nothing of it is written.
     #[error("a turn contradicts the database: {0}")]
     Contradiction(String),
@@ -213,15 +208,7 @@ enum Fault {
 
 impl Fault {
     fn unreadable(what: &'static str, id: &str, why: &dyn fmt::Display) -> Self {
-        Fault::Unreadable { what, id: id.to_owned(), why: why.to_string() }
-    }
-
-    fn document(id: &str, error: &DocumentError) -> Self {
-        let (what, id, why) = ("exception", id.to_owned(), error.to_string());
-        match error {
-            DocumentError::Newer(_) => Fault::Newer { what, id, why },
-            DocumentError::Malformed(_) => Fault::Unreadable { what, id, why },
-        }
+        Fault::Row(BadRow::unreadable(what, id, why))
     }
 
     /// Whether the content is at fault: data exceptions, violated constraints, exceeded limits. Of an unanswered COMMIT only
@@ -230,8 +217,8 @@ impl Fault {
         match self {
             Fault::Database(error) => ["22", "23", "54"].contains(&class(error).as_str()),
             Fault::Commit(error) => class(error) == "23",
-            Fault::Contradiction(_) | Fault::Unreadable { .. } => true,
-            Fault::Late(..) | Fault::NoSession(..) | Fault::Newer { .. } => false,
+            Fault::Contradiction(_) | Fault::Row(BadRow::Unreadable { .. }) => true,
+            Fault::Late(..) | Fault::NoSession(..) | Fault::Row(BadRow::Newer { .. }) => false,
         }
     }
 }

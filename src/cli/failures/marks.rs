@@ -48,7 +48,7 @@ struct Marked {
     unknown: Vec<Uuid>,
 }
 
-pub(super) async fn run(desk: &impl Desk, mark: Mark, which: Which, output: &Output) -> Result<(), ExitError> {
+pub(super) async fn run(desk: &dyn Desk, mark: Mark, which: Which, output: &Output) -> Result<(), ExitError> {
     if which.ids.is_empty() {
         return by_filter(desk, mark, which, output).await;
     }
@@ -62,7 +62,7 @@ pub(super) async fn run(desk: &impl Desk, mark: Mark, which: Which, output: &Out
     marked.end(mark)
 }
 
-async fn by_filter(desk: &impl Desk, mark: Mark, which: Which, output: &Output) -> Result<(), ExitError> {
+async fn by_filter(desk: &dyn Desk, mark: Mark, which: Which, output: &Output) -> Result<(), ExitError> {
     let usage = |message: &str| Err(ExitError::new(Code::Usage, message));
     if !which.all && which.filters.given().next().is_none() {
         return usage("say which: ids, filters such as --reason, or --all");

@@ -13,13 +13,12 @@ use serde::Serialize;
 use super::explain::{now, unreachable};
 use super::submission::{self, Document};
 use crate::cli::output::Output;
-use crate::cli::{Code, ExitError, input, schema};
+use crate::cli::{Code, ExitError, input, parts, schema};
 use crate::config::Config;
 use crate::domain::dates::Timestamp;
 use crate::domain::ids::{ExceptionId, UserId};
 use crate::domain::routing::{Question, Routing};
 use crate::domain::rules::RuleSet;
-use crate::store::postgres::submissions::PostgresSubmissions;
 
 mod change;
 mod table;
@@ -145,7 +144,7 @@ async fn from_database(
     config: &Config,
     now: Timestamp,
 ) -> Result<(), ExitError> {
-    let submissions = PostgresSubmissions::new(config.database_url()?.expose())?;
+    let submissions = parts::submissions(config)?;
     let since = TimeDelta::from_std(arguments.last).ok().and_then(|last| now.checked_sub_signed(last));
     let mut cursor = None;
     loop {

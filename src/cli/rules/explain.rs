@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::submission::{self, Document};
 use crate::cli::output::Output;
-use crate::cli::{Code, ExitError, input};
+use crate::cli::{Code, ExitError, input, parts};
 use crate::config::Config;
 use crate::domain::command::Submission;
 use crate::domain::dates::Timestamp;
@@ -23,7 +23,7 @@ use crate::domain::routing::{Question, Routing};
 use crate::domain::rules::{Derived, Explanation, RuleSet};
 use crate::domain::ticket::Ticket;
 use crate::store::ViewError;
-use crate::store::postgres::submissions::{PostgresSubmissions, Submitted};
+use crate::store::submissions::Submitted;
 
 mod page;
 
@@ -113,7 +113,7 @@ fn of_event(submission: &Submission, previous: u32, rules: &RuleSet, at: Timesta
 async fn of_stored(id: &str, rules: &Path, config: &Config) -> Result<Explained, ExitError> {
     let id = ExceptionId::parse(id)
         .map_err(|error| ExitError::new(Code::Usage, format!("{id:?} is not an exception id: {error}")))?;
-    let submissions = PostgresSubmissions::new(config.database_url()?.expose())?;
+    let submissions = parts::submissions(config)?;
     let found = submissions.of(&id).await.map_err(unreachable)?;
     let Some(stored) = found else {
         return Err(ExitError::new(Code::NotFound, format!("no exception has the id {id}")));

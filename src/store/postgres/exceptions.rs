@@ -10,9 +10,9 @@ use sqlx::{Postgres, Row, query};
 
 use super::Fault;
 use crate::domain::dates::Timestamp;
-use crate::domain::exception::{Enforcement, Exception, Status};
+use crate::domain::exception::Exception;
 use crate::domain::ids::{ExceptionId, UserId};
-use crate::store::document;
+use crate::store::{document, rows};
 
 /// The first fifteen parameters are the same in both statements. Lists of people come joined by spaces, which no id contains,
 /// because there are no arrays of arrays of different lengths.
@@ -134,8 +134,8 @@ impl<'a> State<'a> {
     fn push(&mut self, exception: &'a Exception) -> Result<(), Fault> {
         let unwritable = |error| Fault::Contradiction(format!("exception {}: {error}", exception.id));
         let document = document::write(exception).map_err(unwritable)?;
-        self.status.push(status(exception.status));
-        self.enforcement.push(enforcement(exception.enforcement));
+        self.status.push(rows::status(exception.status));
+        self.enforcement.push(rows::enforcement(exception.enforcement));
         self.severity.push(&exception.request.severity);
         self.reviewers.push(joined(exception.assigned().iter()));
         self.approvers.push(joined(exception.votes.iter().map(|vote| &vote.reviewer)));
@@ -174,25 +174,4 @@ impl<'a> State<'a> {
 
 fn joined<'a>(people: impl Iterator<Item = &'a UserId>) -> String {
     people.map(UserId::as_str).collect::<Vec<_>>().join(" ")
-}
-
-/// As the column has it, and its CHECK.
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Requested => "requested",
-        Status::UnderReview => "under_review",
-        Status::Approved => "approved",
-        Status::Denied => "denied",
-        Status::Cancelled => "cancelled",
-    }
-}
-
-/// As the column has it, and its CHECK.
-fn enforcement(enforcement: Enforcement) -> &'static str {
-    match enforcement {
-        Enforcement::None => "none",
-        Enforcement::Pending => "pending",
-        Enforcement::InForce => "in_force",
-        Enforcement::Ended => "ended",
-    }
 }

@@ -8,8 +8,7 @@ use sqlx::{query, query_as};
 use uuid::Uuid;
 
 use super::Fault;
-use super::read::properties;
-use super::write::storable;
+use crate::store::rows::{properties, storable};
 use crate::store::{End, FailureId, LastFailure, MARKED_BYTES_MAX, Marked, Outcome, Retried};
 
 /// The state is looked at here: with it as a condition, a server with few marked rows reads all of those.

@@ -9,12 +9,11 @@ use sqlx::{Row, query_as, query_scalar, raw_sql};
 use uuid::Uuid;
 
 use super::{Fault, marked, notes, reviewers};
-use crate::contract::message::{Outgoing, Properties};
+use crate::contract::message::Outgoing;
 use crate::domain::exception::Exception;
-use crate::domain::history::Chain;
 use crate::domain::ids::{Digest, ExceptionId, TicketId};
 use crate::domain::ticket::Ticket;
-use crate::store::document::{self, Beside};
+use crate::store::rows;
 use crate::store::{EventKey, NewParked, ParkedRow, Seen, Snapshot, Waiting, Wanted};
 
 /// One message. The lock is a statement of its own: only what is read after it is safe from other writers. The number is the
@@ -156,7 +155,7 @@ async fn read_exceptions(connection: &mut PgConnection, wanted: &Wanted, loaded:
         query_as(TICKETS).bind(&tickets).fetch_all(&mut *connection).await?;
     for (id, earliest_due_date, approved, last_event_at) in rows {
         let id = TicketId::parse(&id).map_err(|error| Fault::unreadable("ticket", &id, &error))?;
-        let approved = count("ticket", id.as_str(), approved)?;
+        let approved = rows::count("ticket", id.as_str(), approved.into())?;
         snapshot.tickets.insert(id.clone(), Ticket { id, earliest_due_date, approved, last_event_at });
     }
 
@@ -223,21 +222,9 @@ impl Loaded {
 
 /// One stored exception with our key.
 pub(super) fn exception(row: ExceptionRow) -> Result<(i64, Exception), Fault> {
-    let (key, id, ticket_id, revision, sequence, entries, head, text) = row;
-    let number = |value| count("exception", &id, value);
-    let chain = Chain {
-        entries: number(entries)?,
-        head: head.try_into().map_err(|_| Fault::unreadable("exception", &id, &"its head is no hash"))?,
-    };
-    let beside = Beside {
-        id: ExceptionId::parse(&id).map_err(|error| Fault::unreadable("exception", &id, &error))?,
-        ticket_id: TicketId::parse(&ticket_id).map_err(|error| Fault::unreadable("exception", &id, &error))?,
-        revision: number(revision)?,
-        sequence: number(sequence)?,
-        chain,
-    };
-    let exception = document::read(&text, beside).map_err(|error| Fault::document(&id, &error))?;
-    Ok((key, exception))
+    let (key, id, ticket_id, revision, sequence, entries, head, document) = row;
+    let (revision, sequence, entries) = (revision.into(), sequence.into(), entries.into());
+    Ok(rows::exception(rows::ExceptionRow { key, id, ticket_id, revision, sequence, entries, head, document })?)
 }
 
 fn parked(row: ParkedColumns) -> Result<ParkedRow, Fault> {
@@ -249,23 +236,10 @@ fn parked(row: ParkedColumns) -> Result<ParkedRow, Fault> {
         event_key: Digest(event_key.into_bytes()),
         parked_at,
         expires_at,
-        properties: self::properties("parked event", &id, &stored),
+        properties: rows::properties("parked event", &id, &stored),
         body,
     };
     Ok(ParkedRow { id, event })
-}
-
-/// As they were stored. Without them the rest is still worth seeing, and what is processed ends as a failure, with its bytes: an
-/// error would stop every turn.
-pub(super) fn properties(what: &str, id: &dyn std::fmt::Display, stored: &str) -> Properties {
-    serde_json::from_str(stored).unwrap_or_else(|error| {
-        tracing::error!("the stored properties of {what} {id} cannot be read: {error}");
-        Properties::default()
-    })
-}
-
-fn count(what: &'static str, id: &str, value: i32) -> Result<u32, Fault> {
-    u32::try_from(value).map_err(|error| Fault::unreadable(what, id, &error))
 }
 
 pub(super) fn uuid(digest: &Digest) -> Uuid {

@@ -14,6 +14,7 @@ use crate::contract::message::{Outgoing, Properties};
 use crate::domain::history::Entry;
 use crate::domain::ids::ExceptionId;
 use crate::domain::ticket::Ticket;
+use crate::store::rows::{self, storable};
 use crate::store::{Changes, Failure, InboxRow, NewParked, Outcome, RuleSetRow};
 
 const TICKETS: &str = "\
@@ -208,15 +209,8 @@ async fn write_ended(connection: &mut PgConnection, ended: &[InboxRow]) -> Resul
 
 type Words = (Vec<&'static str>, Vec<Option<&'static str>>);
 
-/// As the inbox stores them. A repeat changes nothing, so it has no row.
 fn outcomes(outcomes: impl Iterator<Item = Outcome>) -> Result<Words, Fault> {
-    let stored = |outcome| match outcome {
-        Outcome::Applied => Ok(("applied", None)),
-        Outcome::Refused(code) => Ok(("refused", Some(code))),
-        Outcome::Failed(reason) => Ok(("failed", Some(reason))),
-        Outcome::Parked => Ok(("parked", None)),
-        Outcome::Repeated => Err(Fault::Contradiction("a repeat as a new row of the inbox".to_owned())),
-    };
+    let stored = |outcome| rows::outcome(outcome).map_err(|why| Fault::Contradiction(why.to_owned()));
     outcomes.map(stored).collect()
 }
 
@@ -279,28 +273,6 @@ async fn write_outbox(connection: &mut PgConnection, bodies: Vec<String>, held: 
     Ok(ids.into_iter().zip(bodies).map(|(id, body)| Outgoing { id, body }).collect())
 }
 
-/// A failure must be storable whatever is in it, or it would be refused again and again: Postgres text holds no NUL.
-pub(super) fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
 fn json(properties: &Properties) -> Result<String, Fault> {
     serde_json::to_string(properties).map_err(|error| Fault::Contradiction(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_repeat_is_never_stored() {
-        assert!(outcomes([Outcome::Repeated].into_iter()).is_err());
-        let (words, codes) = outcomes([Outcome::Failed("schema"), Outcome::Parked].into_iter()).unwrap();
-        assert_eq!((words, codes), (vec!["failed", "parked"], vec![Some("schema"), None]));
-    }
-
-    #[test]
-    fn a_failure_is_storable_whatever_is_in_it() {
-        assert_eq!(storable("a\0b"), "a\u{fffd}b");
-    }
 }

@@ -12,6 +12,7 @@ use reprieve::health::Light;
 use reprieve::store::postgres::submissions::PostgresSubmissions;
 use reprieve::store::postgres::views::PostgresViews;
 use reprieve::store::postgres::{PostgresStore, migrate};
+use reprieve::store::submissions::Submissions as _;
 use reprieve::store::{Changes, Committed, InboxRow, NewParked, Outcome, Snapshot, Views, Waiting, Wanted};
 use sqlx::{Row, query_scalar, raw_sql};
 

@@ -13,7 +13,7 @@ use crate::store::ParkedId;
 use crate::store::desk::{
     Cursor, FailureState, Filter, Group, Limit, OutboxState, Page, ParkedEvent, StoredFailure, Tally,
 };
-use crate::store::postgres::read::properties;
+use crate::store::rows::properties;
 
 /// What a failure has to be, by the first seven parameters; `NULL`, or an empty list, asks nothing.
 macro_rules! matching {

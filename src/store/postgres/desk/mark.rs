@@ -6,7 +6,7 @@ use sqlx::{query, query_as, raw_sql};
 use uuid::Uuid;
 
 use super::super::Fault;
-use super::super::read::{properties, uuid};
+use super::super::read::uuid;
 use super::look::{self, by_filter, matching, state, unsigned};
 use crate::contract::inbound::{Message, decode};
 use crate::contract::reason::Reason;
@@ -14,6 +14,7 @@ use crate::domain::dates::Timestamp;
 use crate::domain::ids::ExceptionId;
 use crate::store::desk::{Cursor, Edit, Edited, FailureState, Filter, Limit, Mark, Step};
 use crate::store::failure_id;
+use crate::store::rows::properties;
 
 /// The lock of every turn.
 const BEGIN: &str = "BEGIN READ WRITE; SELECT pg_advisory_xact_lock(5937275320454706789)";

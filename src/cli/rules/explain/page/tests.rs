@@ -7,7 +7,7 @@ use crate::domain::command::Submission;
 use crate::domain::dates::{Timestamp, parse_date, parse_time};
 use crate::domain::rules::RuleSet;
 use crate::domain::ticket::Ticket;
-use crate::store::postgres::submissions::Submitted;
+use crate::store::submissions::Submitted;
 
 const RULES: &str = r#"
 apiVersion: reprieve/v1
