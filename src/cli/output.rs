@@ -53,6 +53,11 @@ impl Output {
         Self { format, paint: if colored { Paint::Ansi } else { Paint::Plain } }
     }
 
+    /// Whether what is printed for people is colored.
+    pub(super) fn paint(&self) -> Paint {
+        self.paint
+    }
+
     /// Prints one object: as the table `render` makes of it, or as JSON.
     pub(super) fn object<T: Serialize>(
         &self,
@@ -171,6 +176,11 @@ pub(super) fn columns(rows: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints text for people, which is all the data there is.
+pub(super) fn say(text: &str) -> Result<(), ExitError> {
+    print(text)
 }
 
 /// Says something to the person, beside the data.

@@ -16,6 +16,7 @@ mod conservation;
 mod contract;
 mod crashes;
 mod desk;
+mod embedded;
 mod harness;
 mod ledger;
 mod readme;
@@ -76,6 +77,13 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+        embedded::killed_under_load_nothing_answered_is_lost,
+        embedded::sigterm_drains_what_was_handed_in,
+        embedded::a_full_disk_loses_nothing_that_was_answered,
+        embedded::a_folder_that_can_only_be_read_is_refused,
+        embedded::the_first_command_shows_a_day,
+        embedded::two_on_one_folder,
+        embedded::commands_work_beside_it,
         desk::failures_are_found_understood_and_marked,
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
