@@ -83,7 +83,7 @@ fn border(config: &Config, health: &Health) -> Result<Border, ExitError> {
             source: Box::new(source),
             sink: Box::new(EmbeddedSink),
             ingest: Arc::new(ingest),
-            tail: Arc::new(EmbeddedTail::new(Arc::new(Log(SqliteLog::new(&file))), newest)),
+            tail: Arc::new(EmbeddedTail::new(Arc::new(Log(SqliteLog::new(&file))), newest, config.retry_wait_max)),
             outlet: Outlet::Log(writer),
             warning: None,
         });
