@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 mod documents;
+pub(super) mod line;
 
 use super::output::Output;
 use super::{Code, ExitError, input, parts};
