@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::broker::BrokerError;
 use crate::broker::rabbitmq::RabbitError;
 use crate::store::desk::DeskError;
 use crate::store::postgres::BadUrl;
@@ -66,6 +67,16 @@ impl From<RabbitError> for ExitError {
         let code = match error {
             RabbitError::Unreachable { .. } => Code::Unreachable,
             RabbitError::Refused { .. } => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<BrokerError> for ExitError {
+    fn from(error: BrokerError) -> Self {
+        let code = match error {
+            BrokerError::Away(_) => Code::Unreachable,
+            BrokerError::Refused(_) => Code::Refused,
         };
         Self::new(code, error.to_string())
     }

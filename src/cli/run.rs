@@ -40,8 +40,17 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
     })?;
     let views = parts::views(config)?;
     let desk = parts::desk(config)?;
-    let token = config.http_token.clone();
-    let router = http::router(http::State { health: health.clone(), views, desk, metrics: metrics.clone(), token });
+    let (ingest, tail) = parts::rabbit_ports(&parts.rabbit);
+    let router = http::router(http::State {
+        health: health.clone(),
+        views,
+        desk,
+        ingest,
+        tail,
+        senders: if config.trust.is_some() { http::Senders::Vouched } else { http::Senders::Any },
+        metrics: metrics.clone(),
+        token: config.http_token.clone(),
+    });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
     // The probes go on answering while the worker drains: not ready, but alive.
