@@ -137,7 +137,7 @@ impl Client {
         match (status, detail) {
             (StatusCode::UNAUTHORIZED, _) => {
                 let shown = if self.token.is_some() { "another token" } else { "a token" };
-                let remedy = "set REPRIEVE_HTTP_TOKEN, or http.token in the file, to the worker's";
+                let remedy = "set REPRIEVE_HTTP__TOKEN, or http.token in the file, to the worker's";
                 BrokerError::Refused(format!("the worker at {address} wants {shown}: {remedy}"))
             }
             (StatusCode::SERVICE_UNAVAILABLE, Ok(detail)) => BrokerError::Away(format!("the worker says: {detail}")),

@@ -41,7 +41,7 @@ fn check<T>(result: Result<T, BrokerError>, is_away: bool, says: &str) {
 async fn every_no_has_its_remedy() {
     let (address, server) = served(state(Some("t0ken"))).await;
     let client = |token: Option<&str>| Client::new(address, token.map(Secret::new));
-    check(client(None).publish(&[envelope(1)]).await, false, "wants a token: set REPRIEVE_HTTP_TOKEN");
+    check(client(None).publish(&[envelope(1)]).await, false, "wants a token: set REPRIEVE_HTTP__TOKEN");
     check(client(Some("x")).follow(None).await, false, "wants another token");
     check(client(Some("t0ken")).publish(&["{}".into()]).await, false, "[0] of the batch is no CloudEvent");
     check(client(Some("t0ken")).follow(Some(404)).await, true, "the broker does not answer");
