@@ -12,10 +12,12 @@
 mod bad_input;
 mod books;
 mod border;
+mod brokers;
 mod conservation;
 mod contract;
 mod crashes;
 mod desk;
+mod followed;
 mod harness;
 mod ledger;
 mod readme;
@@ -43,6 +45,7 @@ fn cases() -> Vec<Trial> {
     let mut cases = cases![crashes::each_server_is_away_for_a_minute];
     cases.extend(harness::cases());
     cases.extend(store::cases());
+    cases.extend(brokers::cases());
     cases.extend(cases![
         crashes::killed_after_receive,
         crashes::killed_inside_the_transaction,
@@ -80,6 +83,10 @@ fn cases() -> Vec<Trial> {
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
         desk::the_api_shows_and_marks_the_same,
+        followed::what_is_handed_in_is_queued_as_it_is,
+        followed::what_is_published_is_followed_by_each,
+        followed::without_the_right_both_are_refused_by_name,
+        followed::a_broker_in_trouble_is_away_within_the_deadline,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
         readme::links_lead_somewhere,
