@@ -17,7 +17,7 @@ mod story;
 use folder::Folder;
 
 use super::output::{self, Output, Paint};
-use super::{ExitError, run};
+use super::{ExitError, run as worker};
 use crate::config::{Config, Sources};
 
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     folder.write_settings(address)?;
     let paint = output.paint();
     output::say(&head(&folder, address, paint))?;
-    let result = run::work(config, listener, async |beside| {
+    let result = worker::work(config, listener, async |beside| {
         let show = show::Show { paint, pace: show::Pace::of(std::io::stdout().is_terminal()) };
         let played = if command.no_demo { show.follow(&beside).await } else { show.play(&beside, &folder).await };
         if let Err(why) = played {
@@ -70,12 +70,12 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
 
 /// The wanted address; where another program has it, any that is free. Only the default gives way: who names an address means it.
 async fn listen(wanted: SocketAddr) -> Result<TcpListener, ExitError> {
-    match run::listen(wanted).await {
+    match worker::listen(wanted).await {
         Err(error) if error.kind() == ErrorKind::AddrInUse && is_default(wanted) => {
             let free = SocketAddr::new(wanted.ip(), 0);
-            run::listen(free).await.map_err(|error| run::unbound(free, &error))
+            worker::listen(free).await.map_err(|error| worker::unbound(free, &error))
         }
-        bound => bound.map_err(|error| run::unbound(wanted, &error)),
+        bound => bound.map_err(|error| worker::unbound(wanted, &error)),
     }
 }
 

@@ -72,6 +72,25 @@ impl Output {
         print(&text)
     }
 
+    /// Prints one event of many that come one after the other: as the line `render` makes of it, as it is stored on one line, or as a
+    /// document for people where one looks at it.
+    pub(super) fn text(
+        &self,
+        envelope: &str,
+        render: impl FnOnce(&str, Paint) -> String,
+    ) -> Result<Printed, ExitError> {
+        let text = match self.format {
+            Format::Table => render(envelope, self.paint),
+            Format::Json if io::stdout().is_terminal() => {
+                let value: serde_json::Value = serde_json::from_str(envelope).map_err(unprintable)?;
+                serde_json::to_string_pretty(&value).map_err(unprintable)?
+            }
+            // Between the tokens of JSON, the only place where a line can end, a space is the same.
+            Format::Json | Format::Jsonl => envelope.replace(['\n', '\r'], " "),
+        };
+        write_out(|stdout| writeln!(stdout, "{text}"))
+    }
+
     /// Prints items that are all there are: see [`Output::page`].
     pub(super) fn list<T: Serialize>(
         &self,
@@ -110,7 +129,7 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), ExitError> {
     if io::stdout().is_terminal() {
         return Err(ExitError::new(Code::Usage, "raw bytes are not printed on a terminal: add > FILE"));
     }
-    write_out(|stdout| stdout.write_all(bytes))
+    write_out(|stdout| stdout.write_all(bytes)).map(drop)
 }
 
 /// Whether text gets colors.
@@ -193,17 +212,25 @@ fn print(text: &str) -> Result<(), ExitError> {
     if text.is_empty() {
         return Ok(());
     }
-    write_out(|stdout| writeln!(stdout, "{text}"))
+    write_out(|stdout| writeln!(stdout, "{text}")).map(drop)
 }
 
-fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<(), ExitError> {
+/// What became of what was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Printed {
+    /// It is out.
+    All,
+    /// Nobody reads any more.
+    Enough,
+}
+
+fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<Printed, ExitError> {
     let mut stdout = io::stdout().lock();
     match write(&mut stdout).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Printed::All),
         // `| head` has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(ExitError::failed(format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Printed::Enough),
+        Err(error) => Err(ExitError::failed(format!("cannot write to stdout: {error}"))),
     }
 }
 

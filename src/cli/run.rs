@@ -67,7 +67,7 @@ pub(super) async fn work(
         token: config.http_token.clone(),
         ingest: Arc::clone(&made.ingest),
         tail: Arc::clone(&made.tail),
-        trust: config.trust.as_ref().into(),
+        senders: if config.trust.is_some() { http::Senders::Vouched } else { http::Senders::Any },
     });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
@@ -79,11 +79,8 @@ pub(super) async fn work(
     }));
     tracing::info!(http.listen = %address, "probes and API answer on {address}");
     let reloading = tokio::spawn(Reload::new(config, rules, metrics).run(hangup));
-    let beside = beside(Beside {
-        health: health.clone(),
-        ingest: Arc::clone(&made.ingest),
-        tail: Arc::clone(&made.tail),
-    });
+    let beside =
+        beside(Beside { health: health.clone(), ingest: Arc::clone(&made.ingest), tail: Arc::clone(&made.tail) });
     let result = {
         let mut working = std::pin::pin!(worker(made, settings, health.clone(), stopping));
         let mut beside = std::pin::pin!(async {

@@ -119,9 +119,8 @@ impl Folder {
 
 /// Commands beside it may stand in another folder. A name that a setting cannot hold is refused before anything is written.
 fn absolute(path: &Path) -> Result<PathBuf, ExitError> {
-    let refused = |why: &str| {
-        ExitError::new(Code::Usage, format!("--data {}: {why}; name another folder", path.display()))
-    };
+    let refused =
+        |why: &str| ExitError::new(Code::Usage, format!("--data {}: {why}; name another folder", path.display()));
     let path = std::path::absolute(path).map_err(|error| refused(&error.to_string()))?;
     let text = path.to_str().ok_or_else(|| refused("is no UTF-8"))?;
     if text.contains(['?', '#', '%']) || text.chars().any(char::is_control) {

@@ -69,7 +69,9 @@ impl Show {
             }
         }
         if played == 0 {
-            output::say("\nThe sample of today was played here before: it came again, and nothing of it had a second effect.")?;
+            output::say(
+                "\nThe sample of today was played here before: it came again, and nothing of it had a second effect.",
+            )?;
         }
         output::say(&next(folder, today, self.paint))?;
         self.tell_all(published.as_mut()).await
@@ -100,10 +102,8 @@ impl Show {
         published: &mut dyn Follow,
         told_always: bool,
     ) -> Result<bool, Ended> {
-        let properties = Properties {
-            content_type: Some("application/cloudevents+json".to_owned()),
-            ..Properties::default()
-        };
+        let properties =
+            Properties { content_type: Some("application/cloudevents+json".to_owned()), ..Properties::default() };
         let receipt = beside.ingest.hand_in(vec![Handed { properties, body: step.event.into_bytes() }]).await?;
         let outcome = match receipt {
             Receipt::Committed(outcomes) => outcomes.first().copied(),

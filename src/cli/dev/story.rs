@@ -153,10 +153,12 @@ impl Story {
             justification: "Needs new hardware.",
             days: 80,
         };
-        let what = "vic wants ten weeks for a known-exploited flaw. The rules allow 14 days: denied at once, by policy.";
+        let what =
+            "vic wants ten weeks for a known-exploited flaw. The rules allow 14 days: denied at once, by policy.";
         self.submit(what, 5, &request);
         let request = Request { requester: "kim@example.com", team: "ext-acme", known_exploited: false, ..request };
-        let what = "kim is a contractor; nobody is assigned to those on purpose. Triage is told, and nothing is approved.";
+        let what =
+            "kim is a contractor; nobody is assigned to those on purpose. Triage is told, and nothing is approved.";
         self.submit(what, 6, &Request { title: "Open admin port on staging", days: 20, ..request });
     }
 

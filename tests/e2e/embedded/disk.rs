@@ -12,7 +12,9 @@ use crate::support::worker::WorkerSetup;
 fn mounted(folder: &Path, mount: &str) -> WorkerSetup {
     let script = folder.join("mounted");
     let program = env!("CARGO_BIN_EXE_reprieve");
-    let text = format!("#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '{mount} && exec {program} \"$@\"' sh \"$@\"\n");
+    let text = format!(
+        "#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '{mount} && exec {program} \"$@\"' sh \"$@\"\n"
+    );
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     setup(folder).program(&script)

@@ -136,7 +136,8 @@ async fn answered(at: &watch::Receiver<Option<SocketAddr>>, request: &[&str]) ->
 /// States, histories and outputs are those that the traffic comes to, and nothing stands there twice.
 async fn balance(file: &Path, traffic: &Traffic) {
     let mut connection = open(file).await;
-    for (table, expected) in [("inbox", traffic.events), ("parked", 0), ("outbox", 0), ("failures", 0), ("attempts", 0)] {
+    for (table, expected) in [("inbox", traffic.events), ("parked", 0), ("outbox", 0), ("failures", 0), ("attempts", 0)]
+    {
         let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
         assert_eq!(usize::try_from(found).unwrap(), expected, "{table}");
@@ -153,7 +154,8 @@ async fn balance(file: &Path, traffic: &Traffic) {
     let sql = "SELECT count(*) FROM exceptions x WHERE x.entries <> (SELECT count(*) FROM history WHERE exception_key = x.key)";
     let torn: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
     assert_eq!(torn, 0, "histories with another length than their exception says");
-    let bodies: Vec<String> = sqlx::query_scalar("SELECT body FROM log ORDER BY id").fetch_all(&mut connection).await.unwrap();
+    let bodies: Vec<String> =
+        sqlx::query_scalar("SELECT body FROM log ORDER BY id").fetch_all(&mut connection).await.unwrap();
     let events: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
     let distinct: std::collections::BTreeSet<&str> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
     assert_eq!(distinct.len(), events.len(), "every output stands in the log once");

@@ -11,11 +11,21 @@ pub(crate) async fn the_first_command_shows_a_day() {
     let folder = folder("dev");
     let kept = folder.join("kept");
     let kept = kept.to_str().unwrap();
-    let setup = WorkerSetup::new(&folder).without("RUST_LOG").env("DATABASE_URL", "postgres://nobody@localhost:1/never");
+    let setup =
+        WorkerSetup::new(&folder).without("RUST_LOG").env("DATABASE_URL", "postgres://nobody@localhost:1/never");
     let worker = setup.start_with(&["dev", "--data", kept]);
     says(&worker, "in another shell, try").await;
     let said = worker.output();
-    for text in ["zoe asks", "exception.status_changed.v1", "ticket.deferral_requested.v1", "refused: self_approval", "parked", "repeated", "event.rejected.v1", "max_extension"] {
+    for text in [
+        "zoe asks",
+        "exception.status_changed.v1",
+        "ticket.deferral_requested.v1",
+        "refused: self_approval",
+        "parked",
+        "repeated",
+        "event.rejected.v1",
+        "max_extension",
+    ] {
         assert!(said.contains(text), "{text} is missing: {said}");
     }
     assert!(!said.contains('\x1b'), "no colors where nobody reads");
