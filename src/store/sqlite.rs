@@ -16,6 +16,8 @@ mod read;
 mod reviewers;
 #[cfg(test)]
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod values;
 mod write;
 
