@@ -161,14 +161,14 @@ mod tests {
 
     #[test]
     fn a_no_for_now_is_no_refusal() {
-        let refused =
-            |action: &str, why: &str| RabbitError::Refused { action: action.into(), why: why.into(), remedy: "r" };
         #[track_caller]
-        fn check(error: RabbitError, refused: bool, says: &str) {
+        fn check(error: RabbitError, no: bool, says: &str) {
             let error = error.for_others("write on x");
-            assert_eq!(matches!(error, BrokerError::Refused(_)), refused, "{error}");
+            assert_eq!(matches!(error, BrokerError::Refused(_)), no, "{error}");
             assert!(error.to_string().contains(says), "{error}");
         }
+        let refused =
+            |action: &str, why: &str| RabbitError::Refused { action: action.into(), why: why.into(), remedy: "r" };
         check(refused("publish", "ACCESS_REFUSED - access to x"), true, "; grant the user write on x, as");
         check(refused("connect to h", "ACCESS_REFUSED - Login was refused"), true, "; r");
         check(refused("publish", "NOT_FOUND - no exchange"), true, "; r");

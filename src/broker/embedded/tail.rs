@@ -104,13 +104,10 @@ impl Follower {
                 self.page.extend(rows.into_iter().map(published));
             }
             Err(error) => {
-                let mut waits = match self.trouble.take() {
-                    Some((waits, _)) => waits,
-                    None => {
-                        warn!("the log of events cannot be read, those who follow it wait: {error}");
-                        Waits::new(self.wait_max)
-                    }
-                };
+                if self.trouble.is_none() {
+                    warn!("the log of events cannot be read, those who follow it wait: {error}");
+                }
+                let mut waits = self.trouble.take().map_or_else(|| Waits::new(self.wait_max), |(waits, _)| waits);
                 let until = Instant::now() + waits.next_wait();
                 self.trouble = Some((waits, until));
             }
