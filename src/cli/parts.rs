@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 use super::{Code, ExitError};
-use crate::broker::rabbitmq::{self, Certificates};
-use crate::broker::{BrokerError, Follow, Handed, Ingest, Position, Receipt, Tail};
+use crate::broker::Tail;
+use crate::broker::rabbitmq::{self, Certificates, RabbitTail};
 use crate::config::{Broker, Config, Database};
 use crate::http::client::Client;
 use crate::store::Views;
@@ -58,30 +56,8 @@ pub(super) fn worker(config: &Config) -> Result<Client, ExitError> {
 /// What is published: by the broker, or told by the worker whose broker it is.
 pub(super) fn tail(config: &Config) -> Result<Box<dyn Tail>, ExitError> {
     match config.broker()? {
-        Broker::Rabbit(_) => Ok(Box::new(NotBuilt)),
+        Broker::Rabbit(_) => Ok(Box::new(RabbitTail::new(rabbit(config)?))),
         Broker::Embedded => Ok(Box::new(worker(config)?)),
-    }
-}
-
-/// What the worker of `RabbitMQ` hands in to and follows. Made of the parts of the broker once they are there.
-pub(super) fn rabbit_ports(_settings: &rabbitmq::Settings) -> (Arc<dyn Ingest>, Arc<dyn Tail>) {
-    (Arc::new(NotBuilt), Arc::new(NotBuilt))
-}
-
-/// Stands in for what is not built yet.
-struct NotBuilt;
-
-#[async_trait]
-impl Ingest for NotBuilt {
-    async fn hand_in(&self, _messages: Vec<Handed>) -> Result<Receipt, BrokerError> {
-        Err(BrokerError::Refused("events over HTTP are not passed on to RabbitMQ yet".to_owned()))
-    }
-}
-
-#[async_trait]
-impl Tail for NotBuilt {
-    async fn follow(&self, _after: Option<Position>) -> Result<Box<dyn Follow>, BrokerError> {
-        Err(BrokerError::Refused("what RabbitMQ delivers cannot be followed yet".to_owned()))
     }
 }
 

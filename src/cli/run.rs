@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Code, ExitError, parts};
-use crate::broker::rabbitmq::{self, RabbitSink, RabbitSource};
+use crate::broker::rabbitmq::{self, RabbitIngest, RabbitSink, RabbitSource, RabbitTail};
 use crate::config::{Config, Database, Secret};
 use crate::domain::rules::RuleSet;
 use crate::health::Health;
@@ -40,13 +40,12 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
     })?;
     let views = parts::views(config)?;
     let desk = parts::desk(config)?;
-    let (ingest, tail) = parts::rabbit_ports(&parts.rabbit);
     let router = http::router(http::State {
         health: health.clone(),
         views,
         desk,
-        ingest,
-        tail,
+        ingest: Arc::new(RabbitIngest::new(parts.rabbit.clone())),
+        tail: Arc::new(RabbitTail::new(parts.rabbit.clone())),
         senders: if config.trust.is_some() { http::Senders::Vouched } else { http::Senders::Any },
         metrics: metrics.clone(),
         token: config.http_token.clone(),
