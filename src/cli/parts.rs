@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{Code, ExitError};
 use crate::broker::Tail;
-use crate::broker::rabbitmq::tail::RabbitTail;
-use crate::broker::rabbitmq::{self, Certificates};
+use crate::broker::rabbitmq::{self, Certificates, RabbitTail};
 use crate::config::{Broker, Config, Database};
 use crate::http::client::Client;
 use crate::store::Views;

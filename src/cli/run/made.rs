@@ -7,9 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::broker::embedded::{self, EmbeddedSink, EmbeddedTail, EventLog};
-use crate::broker::rabbitmq::ingest::RabbitIngest;
-use crate::broker::rabbitmq::tail::RabbitTail;
-use crate::broker::rabbitmq::{RabbitSink, RabbitSource};
+use crate::broker::rabbitmq::{RabbitIngest, RabbitSink, RabbitSource, RabbitTail};
 use crate::broker::{Ingest, Position, Sink, Source, Tail};
 use crate::cli::{ExitError, parts};
 use crate::config::{Broker, Config, Database, Secret};

@@ -18,8 +18,9 @@ const BATCHED: &str = "application/cloudevents-batch+json";
 const BINARY: &str = "application/json";
 /// What every event has.
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
-/// Most bytes of attributes in headers. A broker carries them in one frame of 128 KiB, and nobody needs more than a few hundred.
-const ATTRIBUTE_BYTES_MAX: usize = 16 * 1024;
+/// Most attributes in headers, and most bytes of one: more do not come through a broker, and the longest that is read has 256 characters.
+const ATTRIBUTES_MAX: usize = 64;
+const ATTRIBUTE_BYTES_MAX: usize = 1_024;
 
 /// Where events stand in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,9 +166,10 @@ fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Fault> {
         let text = decoded(value).map_err(|why| bad(format!("the header {name} {why}")))?;
         found.insert(name.as_str().to_owned(), text);
     }
-    let bytes = found.iter().map(|(name, text)| name.len() + text.len()).sum::<usize>();
-    if bytes > ATTRIBUTE_BYTES_MAX {
-        let detail = format!("the ce-* headers have {bytes} bytes: an event may have {ATTRIBUTE_BYTES_MAX} of them");
+    let is_long = |(name, text): (&String, &String)| name.len().max(text.len()) > ATTRIBUTE_BYTES_MAX;
+    if found.len() > ATTRIBUTES_MAX || found.iter().any(is_long) {
+        let detail =
+            format!("an event may have {ATTRIBUTES_MAX} headers ce-*, each of at most {ATTRIBUTE_BYTES_MAX} bytes");
         return Err(Fault::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail));
     }
     for name in REQUIRED {

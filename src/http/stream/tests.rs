@@ -80,7 +80,9 @@ const TWO: &str = r#"{ "type":"event.rejected.v1" }"#;
 
 fn with(events: &[&str]) -> (HttpState, FakeTail) {
     let tail = FakeTail::default();
-    events.iter().for_each(|event| tail.publish(event));
+    for event in events {
+        tail.publish(event);
+    }
     (HttpState { tail: Arc::new(tail.clone()), ..state(None) }, tail)
 }
 
@@ -221,7 +223,9 @@ async fn a_stream_outlives_other_connections_and_ends_at_once_with_the_shutdown(
 async fn a_stream_that_nobody_reads_is_cut() {
     let large = format!(r#"{{"type":"t","text":"{}"}}"#, "x".repeat(1 << 20));
     let (state, tail) = with(&[]);
-    (0..32).for_each(|_| tail.publish(&large));
+    for _ in 0..32 {
+        tail.publish(&large);
+    }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(serve(listener, router(state), std::future::pending()));
