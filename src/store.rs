@@ -4,6 +4,7 @@ pub mod desk;
 pub mod document;
 pub mod postgres;
 mod rows;
+pub mod schema;
 pub mod sqlite;
 pub mod submissions;
 

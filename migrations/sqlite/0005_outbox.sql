@@ -8,3 +8,6 @@ CREATE TABLE outbox (
   created_at INTEGER NOT NULL,
   body       TEXT NOT NULL         -- the envelope, byte for byte
 ) STRICT;
+
+-- What is free is found, and the rows are counted, without reading a body.
+CREATE INDEX outbox_free ON outbox (id, free_at);

@@ -79,6 +79,7 @@ impl From<SchemaError> for ExitError {
             SchemaError::Migration(_) => Code::Failed,
             SchemaError::Grants(_)
             | SchemaError::Missing
+            | SchemaError::NoFile(_)
             | SchemaError::Older(_)
             | SchemaError::Foreign(_)
             | SchemaError::TooNew { .. }

@@ -1,16 +1,202 @@
-//! The `SQLite` store: the same ports as the Postgres one, in a file of this machine. A turn is one `BEGIN IMMEDIATE` transaction on
-//! one held connection; look-ups and the operator's desk have connections of their own, which a write-ahead log lets read beside it.
-//! The database's clock is the process's own.
+//! The `SQLite` store: the same ports as the Postgres one, in a file of this machine. [`SqliteStore`] runs turns: each is one
+//! `BEGIN IMMEDIATE` transaction on one held connection. Look-ups and the operator's desk have connections of their own, which a
+//! write-ahead log lets read beside it. The database's clock is the process's own. Whatever goes wrong in a turn, or leaves in
+//! between, takes the connection along, and what it had not committed is rolled back.
 
 mod connection;
+mod exceptions;
+mod inbox;
+pub mod lock;
+pub mod log;
+mod marked;
+pub mod migrate;
+mod notes;
+mod outbox;
+mod read;
+mod reviewers;
+#[cfg(test)]
+mod scratch;
+mod values;
+mod write;
 
 use std::fmt;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use sqlx::error::DatabaseError;
+use sqlx::raw_sql;
+use sqlx::sqlite::SqliteConnection;
 
-use super::StoreError;
+use self::connection::Session;
+use self::log::LogWriter;
+use self::read::Loaded;
 use super::rows::BadRow;
+use super::{Changes, Committed, Plan, Store, StoreError, Wanted};
+use crate::domain::dates::Timestamp;
+use crate::health::Light;
+
+/// Longest turn, its connection included: longer than any one wait of the connection, short enough to be noticed in 15 s.
+const TURN_MAX: Duration = Duration::from_secs(12);
+
+/// How often the size of the outbox is looked at.
+const OUTBOX_LOOK: Duration = Duration::from_secs(1);
+
+/// Every statement that turns and readers of the log prepare: for a test that asks for their plans.
+pub fn statements() -> impl Iterator<Item = &'static str> {
+    let rooms = [exceptions::STATEMENTS, inbox::STATEMENTS, log::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS];
+    let others = [outbox::STATEMENTS, read::STATEMENTS, reviewers::STATEMENTS, write::STATEMENTS];
+    rooms.into_iter().chain(others).flatten().copied()
+}
+
+/// Where the outgoing events of a turn go.
+#[derive(Debug)]
+pub enum Outlet {
+    /// Into the outbox, from where they are published to another broker.
+    Outbox {
+        /// It counts as full from so many rows on.
+        max: u64,
+    },
+    /// Into the log: there they are published. What stands in the outbox from before is moved there.
+    Log(LogWriter),
+}
+
+/// Runs turns in a data file, one at a time in the whole of it.
+pub struct SqliteStore {
+    file: PathBuf,
+    light: Light,
+    outlet: Outlet,
+    /// Taken out for the time of a turn: a panic, an error or a dropped future leaves nothing behind to be used again.
+    held: Option<Session>,
+    memory: Memory,
+}
+
+/// What need not be asked again in every turn. A turn works on a copy, which counts once it is committed.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    outbox_looked_at: Option<Instant>,
+    outbox_full: bool,
+    /// Nothing is left in the outbox that has to be moved into the log.
+    outbox_moved: bool,
+    /// The newest row of the log is known to whoever follows, unless this turn adds to it.
+    announced: bool,
+    rule_set: Option<String>,
+}
+
+impl SqliteStore {
+    /// A store that opens the file at its first turn. `light` is on while a connection is held that has run a good turn.
+    pub fn new(file: &Path, light: Light, outlet: Outlet) -> Self {
+        Self { file: file.to_owned(), light, outlet, held: None, memory: Memory::default() }
+    }
+
+    async fn attempt(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, StoreError> {
+        let mut session = if let Some(session) = self.held.take() {
+            session
+        } else {
+            // It may be another file now: a copy that was restored.
+            self.memory = Memory::default();
+            Session::open(&self.file, &self.light).await?
+        };
+        let mut memory = self.memory.clone();
+        let outcome = transact(&mut session.connection, wanted, plan, &mut memory, &self.outlet).await;
+        match outcome {
+            Ok(_) => self.memory = memory,
+            Err(ref fault) if fault.is_refusal() => {
+                raw_sql("ROLLBACK").execute(&mut session.connection).await.map_err(Fault::from)?;
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        session.proved();
+        self.held = Some(session);
+        Ok(outcome?)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn turn(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, StoreError> {
+        match tokio::time::timeout(TURN_MAX, self.attempt(wanted, plan)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::Late("no end of a turn", TURN_MAX).into()),
+        }
+    }
+}
+
+async fn transact(
+    connection: &mut SqliteConnection,
+    wanted: &Wanted,
+    plan: &mut Plan<'_>,
+    memory: &mut Memory,
+    outlet: &Outlet,
+) -> Result<Committed, Fault> {
+    let Loaded { mut snapshot, mut keys, expired } = read::load(connection, wanted).await?;
+    let now = snapshot.database_time;
+    if let Outlet::Outbox { .. } = outlet {
+        snapshot.claimed = outbox::claim(connection, wanted.claims_max, now).await?;
+    }
+    let mut outgoing = snapshot.claimed.clone();
+    let mut claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
+
+    let mut changes = plan(snapshot);
+
+    if let Some(rules) = changes.rule_set.as_ref().filter(|rules| memory.rule_set.as_ref() != Some(&rules.hash)) {
+        write::keep_rule_set(connection, rules, now).await?;
+        memory.rule_set = Some(rules.hash.clone());
+    }
+    write::store(connection, &changes, &mut keys, now).await?;
+    // After what was tried again is written: that is not marked any more.
+    let marked = marked::next(connection, wanted.marked_max).await?;
+    if wanted.expired_max > 0 {
+        inbox::delete_old(connection, now).await?;
+        log::delete_old(connection, now).await?;
+    }
+    let mut newest = None;
+    match outlet {
+        Outlet::Outbox { max } => {
+            let written = outbox::write(connection, std::mem::take(&mut changes.outbox), changes.held, now).await?;
+            if changes.held {
+                outgoing.extend(written);
+            }
+            look_at_outbox(connection, memory, *max).await?;
+        }
+        Outlet::Log(writer) => {
+            claims_full = wanted.claims_max > 0 && !memory.outbox_moved;
+            let grown = tell(connection, &changes, memory, now).await?;
+            claims_full &= !memory.outbox_moved;
+            if grown || !memory.announced {
+                newest = Some((writer, log::newest(connection).await?));
+                memory.announced = true;
+            }
+        }
+    }
+    raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
+    if let Some((writer, newest)) = newest {
+        writer.announce(newest);
+    }
+    let outbox_full = memory.outbox_full;
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked })
+}
+
+/// Writes into the log, after what an earlier run has left in the outbox; whether there was anything.
+async fn tell(
+    connection: &mut SqliteConnection,
+    changes: &Changes,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<bool, Fault> {
+    let moved = if memory.outbox_moved { 0 } else { log::move_outbox(connection, now).await? };
+    memory.outbox_moved = moved < log::MOVED_MAX;
+    log::append(connection, now, &changes.outbox).await?;
+    Ok(moved > 0 || !changes.outbox.is_empty())
+}
+
+async fn look_at_outbox(connection: &mut SqliteConnection, memory: &mut Memory, max: u64) -> Result<(), Fault> {
+    if memory.outbox_looked_at.is_none_or(|at| at.elapsed() >= OUTBOX_LOOK) {
+        memory.outbox_full = outbox::is_full(connection, max).await?;
+        memory.outbox_looked_at = Some(Instant::now());
+    }
+    Ok(())
+}
 
 /// What went wrong, before it is known whose fault it is.
 #[derive(Debug, thiserror::Error)]

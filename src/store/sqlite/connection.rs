@@ -1,12 +1,63 @@
-//! How the file is opened: for the turns, which write, and for people, who look.
+//! How the file is opened: for the turns, which write, and for people, who look. One held connection is a [`Session`]; it has a
+//! thread of its own, which ends what it was doing and rolls back when the connection is dropped.
 
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+
+use super::Fault;
+use crate::health::Light;
 
 /// Longest wait for the write lock: only an operator's mark holds it beside the turns, and for a moment.
 const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait for a connection: longer than the one for a lock, which says better what was wrong.
+const CONNECT_MAX: Duration = Duration::from_secs(6);
+
+/// Pages kept in memory by the connection that runs turns, in KiB: the upper parts of its indexes, with room to spare.
+const CACHE_KIB: &str = "-65536";
+
+/// Pages of the write-ahead log after which it is copied into the file: some 16 MiB, several full batches, so that a page that
+/// each of them writes is copied once.
+const CHECKPOINT_PAGES: &str = "4000";
+
+/// What is left of the write-ahead log, in bytes, after something has kept it from being copied for long.
+const WAL_LEFT: &str = "67108864";
+
+/// The held connection; the light is on from its first good turn until it is dropped.
+pub(super) struct Session {
+    pub(super) connection: SqliteConnection,
+    light: Light,
+}
+
+impl Session {
+    /// One attempt.
+    pub(super) async fn open(file: &Path, light: &Light) -> Result<Self, Fault> {
+        let connection = connect(&of_the_worker(file)).await?;
+        Ok(Self { connection, light: light.clone() })
+    }
+
+    /// A turn went well on it.
+    pub(super) fn proved(&self) {
+        self.light.on();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.light.off();
+    }
+}
+
+/// One attempt, with its deadline.
+pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, Fault> {
+    match tokio::time::timeout(CONNECT_MAX, options.connect()).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(Fault::Late("no connection", CONNECT_MAX)),
+    }
+}
 
 /// What every connection is set to. `FULL`: with a write-ahead log `NORMAL` may lose the last commits in a power cut.
 fn options(file: &Path) -> SqliteConnectOptions {
@@ -16,14 +67,29 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_MAX)
+        .disable_statement_logging()
 }
 
-/// For the worker: makes the file if there is none.
+/// For the worker. The file is made by `migrate up` alone: one that has vanished is better missed than begun anew.
 pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
+    options(file)
+        .pragma("cache_size", CACHE_KIB)
+        .pragma("temp_store", "memory")
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", WAL_LEFT)
+}
+
+/// For migrations: makes the file if there is none.
+pub(super) fn of_migrations(file: &Path) -> SqliteConnectOptions {
     options(file).create_if_missing(true)
 }
 
 /// For people who look and mark: a file that is not there is not made by looking.
 pub(super) fn of_people(file: &Path) -> SqliteConnectOptions {
     options(file)
+}
+
+/// For those who only look: nothing can be written by mistake.
+pub(super) fn of_readers(file: &Path) -> SqliteConnectOptions {
+    options(file).pragma("query_only", "on")
 }

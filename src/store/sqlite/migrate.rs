@@ -1,0 +1,156 @@
+//! The schema of the data file: brought up to date, shown, and checked before work begins. Only [`up`] makes a file. A worker
+//! only checks. The files: `migrations/sqlite`.
+
+use std::path::Path;
+
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{query_as, query_scalar};
+
+use super::{Fault, connection};
+use crate::store::schema::{self, MigrationStatus, Migrations, SchemaError};
+
+const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'";
+const APPLIED: &str = "SELECT version, description, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
+const OLDEST_COMPATIBLE: &str = "SELECT max(oldest_compatible) FROM schema_compatibility";
+
+/// Runs what is missing, in order, each in a transaction of its own, and makes the file if there is none. Again is fine, and so is a
+/// newer schema.
+pub async fn up(file: &Path) -> Result<(), SchemaError> {
+    let mut connection = connection::connect(&connection::of_migrations(file)).await?;
+    let mut before = applied(&mut connection).await?.map_or(0, |applied| applied.len());
+    loop {
+        match migrator().run(&mut connection).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::VersionMismatch(version)) => return Err(SchemaError::Foreign(version)),
+            Err(error) => {
+                // Two at once: what the other one has run meanwhile fails here. Whoever is overtaken goes on behind it.
+                let now = applied(&mut connection).await?.map_or(0, |applied| applied.len());
+                if now <= before {
+                    return Err(SchemaError::Migration(Box::new(error)));
+                }
+                before = now;
+            }
+        }
+    }
+}
+
+/// This program's migrations and those the file has, by number.
+pub async fn status(file: &Path) -> Result<Vec<MigrationStatus>, SchemaError> {
+    let applied = applied(&mut look(file).await?).await?.unwrap_or_default();
+    Ok(schema::status(applied, known()))
+}
+
+/// Whether work may begin.
+pub async fn check(file: &Path) -> Result<(), SchemaError> {
+    let mut connection = look(file).await?;
+    let applied = applied(&mut connection).await?.ok_or(SchemaError::Missing)?;
+    let known = known();
+    schema::compare(&applied, &known)?;
+    schema::compatible(needed(&mut connection).await?, &known)
+}
+
+/// The oldest migration that a program must know.
+async fn needed(connection: &mut SqliteConnection) -> Result<Option<i64>, Fault> {
+    Ok(query_scalar(OLDEST_COMPATIBLE).fetch_one(connection).await?)
+}
+
+/// A connection to a file that is there.
+async fn look(file: &Path) -> Result<SqliteConnection, SchemaError> {
+    match tokio::fs::try_exists(file).await {
+        Ok(false) => Err(SchemaError::NoFile(file.to_owned())),
+        Ok(true) => Ok(connection::connect(&connection::of_people(file)).await?),
+        Err(error) => Err(SchemaError::Away(Box::new(error))),
+    }
+}
+
+/// Description and checksum of each applied migration; `None` without a schema.
+async fn applied(connection: &mut SqliteConnection) -> Result<Option<Migrations>, Fault> {
+    if !query_scalar::<_, bool>(HAS_SCHEMA).fetch_one(&mut *connection).await? {
+        return Ok(None);
+    }
+    let rows: Vec<(i64, String, Vec<u8>)> = query_as(APPLIED).fetch_all(connection).await?;
+    Ok(Some(rows.into_iter().map(|(version, description, checksum)| (version, (description, checksum))).collect()))
+}
+
+fn known() -> Migrations {
+    let row =
+        |migration: &Migration| (migration.version, (migration.description.to_string(), migration.checksum.to_vec()));
+    migrator().iter().map(row).collect()
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("migrations/sqlite");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+impl From<Fault> for SchemaError {
+    fn from(fault: Fault) -> Self {
+        SchemaError::Away(Box::new(fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gap_and_say_why() {
+        for (expected, migration) in (1_i64..).zip(migrator().iter()) {
+            assert_eq!(migration.version, expected);
+            assert!(migration.sql.as_str().starts_with("-- Why: "), "migration {expected}");
+        }
+    }
+
+    #[tokio::test]
+    async fn looking_makes_no_file_and_up_does() {
+        let scratch = Scratch::new();
+        let file = scratch.file();
+        assert!(matches!(check(file).await, Err(SchemaError::NoFile(_))));
+        assert!(matches!(status(file).await, Err(SchemaError::NoFile(_))));
+        assert!(!file.exists());
+        up(file).await.unwrap();
+        up(file).await.unwrap();
+        check(file).await.unwrap();
+        let steps = status(file).await.unwrap();
+        assert!(steps.iter().all(|step| step.applied) && steps.len() == known().len(), "{steps:?}");
+    }
+
+    #[tokio::test]
+    async fn two_at_once_both_end_well() {
+        let scratch = Scratch::new();
+        let (one, two) = tokio::join!(up(scratch.file()), up(scratch.file()));
+        one.unwrap();
+        two.unwrap();
+        check(scratch.file()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_does_not_fit_is_named() {
+        let scratch = Scratch::new();
+        std::fs::write(scratch.file(), "").unwrap();
+        assert!(matches!(check(scratch.file()).await, Err(SchemaError::Missing)));
+        assert!(status(scratch.file()).await.unwrap().iter().all(|step| !step.applied));
+
+        up(scratch.file()).await.unwrap();
+        scratch.run("UPDATE schema_compatibility SET oldest_compatible = 9999").await;
+        assert!(matches!(check(scratch.file()).await, Err(SchemaError::TooNew { needed: 9999, .. })));
+        scratch.run("DELETE FROM _sqlx_migrations WHERE version = 5").await;
+        assert!(matches!(check(scratch.file()).await, Err(SchemaError::Older(5))));
+        scratch.run("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 4").await;
+        assert!(matches!(check(scratch.file()).await, Err(SchemaError::Foreign(4))));
+        assert!(matches!(up(scratch.file()).await, Err(SchemaError::Foreign(4))));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_away_with_a_remedy() {
+        let scratch = Scratch::new();
+        std::fs::write(scratch.file(), "no database, but long enough to be taken for one".repeat(40)).unwrap();
+        let error = check(scratch.file()).await.unwrap_err();
+        assert!(matches!(error, SchemaError::Away(_)) && error.to_string().contains("restore a copy"), "{error}");
+        let missing = up(&scratch.folder().join("no").join("data.db")).await.unwrap_err();
+        assert!(missing.to_string().contains("check that the folder exists"), "{missing}");
+    }
+}
