@@ -2,9 +2,17 @@
 //! one held connection; look-ups and the operator's desk have connections of their own, which a write-ahead log lets read beside it.
 //! The database's clock is the process's own.
 
+mod columns;
 mod connection;
+pub mod desk;
+mod lent;
+#[cfg(test)]
+mod scratch;
+pub mod submissions;
+pub mod views;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -21,6 +29,9 @@ enum Fault {
     Commit(#[source] sqlx::Error),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
+    /// Whoever looks does not make the file.
+    #[error("there is no database file {}: `reprieve migrate up` makes it, or the worker itself", .0.display())]
+    Missing(PathBuf),
     #[error(transparent)]
     Row(#[from] BadRow),
     /// What is to be written contradicts what is there: only this input can be at fault, and nothing of it is written.
@@ -38,7 +49,7 @@ impl Fault {
         match self {
             Fault::Database(error) | Fault::Commit(error) => CONTENT.contains(&primary(error)),
             Fault::Contradiction(_) | Fault::Row(BadRow::Unreadable { .. }) => true,
-            Fault::Late(..) | Fault::Row(BadRow::Newer { .. }) => false,
+            Fault::Late(..) | Fault::Missing(_) | Fault::Row(BadRow::Newer { .. }) => false,
         }
     }
 }
