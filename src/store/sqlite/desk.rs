@@ -3,6 +3,8 @@
 
 mod look;
 mod mark;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::Duration;
