@@ -25,5 +25,5 @@ CREATE TABLE failures (
 ) STRICT;
 CREATE INDEX failures_edited_from ON failures (edited_from) WHERE edited_from IS NOT NULL;
 CREATE INDEX failures_received ON failures (received_at, id);
-CREATE INDEX failures_open ON failures (fingerprint, received_at) WHERE state = 'open';
+CREATE INDEX failures_state ON failures (state, received_at, id); -- the list is mostly asked for one state
 CREATE INDEX failures_retrying ON failures (received_at, id) WHERE state = 'retrying';

@@ -1,7 +1,9 @@
 //! The port of the operator's desk: failures, parked events and the outbox are looked at, and failures are marked. A mark
 //! processes nothing: the worker takes marked rows through its ordinary door. The values that cross it are here too.
 
+mod edit;
 mod filter;
+mod stored;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -11,7 +13,10 @@ use crate::contract::message::Properties;
 use crate::domain::dates::Timestamp;
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
+pub use edit::{Edit, Edited};
+pub(super) use edit::{New, Old, Same};
 pub use filter::{BadFilter, Cursor, FailureState, Filter, Limit};
+pub(super) use stored::{PAGE_BYTES_MAX, ParkedColumns, page, parked, state, unsigned};
 
 /// The database did not do what was asked. Of a mark it is not known whether it was made; making it again does no harm.
 #[derive(Debug, thiserror::Error)]
@@ -184,40 +189,6 @@ pub struct Step {
     pub next: Option<Cursor>,
 }
 
-/// Bytes to take the place of a failure's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
-    /// At most [`crate::contract::inbound::BODY_BYTES_MAX`].
-    pub body: Vec<u8>,
-    /// Only if it is another.
-    pub content_type: Option<String>,
-}
-
-impl Edit {
-    /// The old properties, changed as far as the edit says. The new bytes are plain, whatever the old ones were encoded in.
-    pub fn properties(&self, old: &Properties) -> Properties {
-        let content_type = self.content_type.clone().or_else(|| old.content_type.clone());
-        Properties { content_type, content_encoding: None, ..old.clone() }
-    }
-}
-
-/// What became of an edit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edited {
-    /// A new failure, to be retried; and what is still wrong with it, if something is.
-    Made(Uuid, Option<String>),
-    /// It was made before; nothing changes.
-    Already(Uuid),
-    /// There is no failure with this id.
-    Unknown,
-    /// The failure is being retried, or is resolved.
-    Forbidden(FailureState),
-    /// This failure has the same event id and content.
-    ChangesNothing(Uuid),
-    /// Not the bytes were wrong but who sent them, and that no edit changes.
-    NotTheBytes,
-}
-
 /// What an operator sees and does; on its own connections, never the worker's.
 #[async_trait]
 pub trait Desk: Send + Sync {
@@ -291,20 +262,5 @@ mod tests {
         ] {
             assert_eq!(mark.verdict(state), verdict, "{mark:?} of {state:?}");
         }
-    }
-
-    #[test]
-    fn an_edit_takes_the_old_properties_along() {
-        let old = Properties {
-            content_type: Some("application/json".into()),
-            content_encoding: Some("gzip".into()),
-            user_id: Some("ticketing".into()),
-            ..Properties::default()
-        };
-        let new = |content_type: Option<&str>| {
-            Edit { body: Vec::new(), content_type: content_type.map(str::to_owned) }.properties(&old)
-        };
-        assert_eq!(new(None), Properties { content_encoding: None, ..old.clone() }, "the new bytes are not compressed");
-        assert_eq!(new(Some("a/b")).content_type.as_deref(), Some("a/b"));
     }
 }

@@ -7,8 +7,8 @@ use crate::contract::message::Properties;
 use crate::domain::exception::{Enforcement, Exception, Status};
 use crate::domain::history::Chain;
 use crate::domain::ids::{ExceptionId, TicketId};
-use crate::store::Outcome;
 use crate::store::document::{self, Beside, DocumentError};
+use crate::store::{Outcome, StoredEntry};
 
 /// A row that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,47 @@ pub(super) fn exception(row: ExceptionRow) -> Result<(i64, Exception), BadRow> {
     };
     let exception = document::read(&document, beside).map_err(|error| BadRow::document(&id, &error))?;
     Ok((key, exception))
+}
+
+/// The columns of a history row: entry, time, kind, actor, kind of actor; source, id and type of its event; outcome, code,
+/// revision, body, hash.
+pub(super) type HistoryRow<Time, Number> = (
+    Number,
+    Time,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+    Option<String>,
+    Number,
+    String,
+    Vec<u8>,
+);
+
+/// One entry of an exception's history; `micros` says how many microseconds since 1970 a stored time is.
+pub(super) fn entry<Time, Number: Into<i64>>(
+    exception: &ExceptionId,
+    row: HistoryRow<Time, Number>,
+    micros: impl FnOnce(Time) -> i64,
+) -> Result<StoredEntry, BadRow> {
+    let (entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash) = row;
+    let fields = [
+        micros(at).to_string(),
+        kind,
+        actor,
+        actor_kind,
+        source.unwrap_or_default(),
+        event_id.unwrap_or_default(),
+        event_type.unwrap_or_default(),
+        outcome,
+        code.unwrap_or_default(),
+        revision.into().to_string(),
+        body,
+    ];
+    Ok(StoredEntry { number: count("history of", exception.as_str(), entry.into())?, fields, hash })
 }
 
 /// A number that is never negative.

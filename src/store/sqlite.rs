@@ -3,9 +3,12 @@
 //! write-ahead log lets read beside it. The database's clock is the process's own. Whatever goes wrong in a turn, or leaves in
 //! between, takes the connection along, and what it had not committed is rolled back.
 
+mod columns;
 mod connection;
+pub mod desk;
 mod exceptions;
 mod inbox;
+mod lent;
 pub mod lock;
 pub mod log;
 mod marked;
@@ -16,7 +19,9 @@ mod read;
 mod reviewers;
 #[cfg(test)]
 mod scratch;
+pub mod submissions;
 mod values;
+pub mod views;
 mod write;
 
 use std::fmt;
@@ -207,6 +212,9 @@ enum Fault {
     Commit(#[source] sqlx::Error),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
+    /// Whoever looks does not make the file.
+    #[error("there is no database file {}: `reprieve migrate up` makes it, or the worker itself", .0.display())]
+    Missing(PathBuf),
     #[error(transparent)]
     Row(#[from] BadRow),
     /// What is to be written contradicts what is there: only this input can be at fault, and nothing of it is written.
@@ -224,7 +232,7 @@ impl Fault {
         match self {
             Fault::Database(error) | Fault::Commit(error) => CONTENT.contains(&primary(error)),
             Fault::Contradiction(_) | Fault::Row(BadRow::Unreadable { .. }) => true,
-            Fault::Late(..) | Fault::Row(BadRow::Newer { .. }) => false,
+            Fault::Late(..) | Fault::Missing(_) | Fault::Row(BadRow::Newer { .. }) => false,
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The port to what was submitted, and what was known then: for `rules explain` and `rules diff`, which ask again how a request is
 //! routed. What became of a request: [`super::Views`].
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
 use super::ViewError;
+use super::rows::BadRow;
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::{Exception, Status};
-use crate::domain::ids::ExceptionId;
+use crate::domain::ids::{ExceptionId, TicketId};
 use crate::domain::ticket::Ticket;
 
 /// Submissions of one page. The largest are a quarter of a MiB, so a page is at most 50 MiB and mostly far below one.
@@ -44,6 +47,24 @@ pub struct Submitted {
 }
 
 impl Submitted {
+    /// As its row, the first entry of its history and its ticket's row have it. The first entry is the submission that was
+    /// applied: one that is refused makes no exception. The ticket is as it is now.
+    pub(super) fn of(key: i64, exception: Exception, first: First) -> Result<Self, BadRow> {
+        let First { kind, at, data, earliest_due_date, approved } = first;
+        if kind != "submitted" {
+            let why = format!("it begins with {kind}");
+            return Err(BadRow::unreadable("history of", exception.id.as_str(), &why));
+        }
+        let itself = i64::from(exception.status == Status::Approved);
+        let ticket = Ticket {
+            id: exception.ticket_id.clone(),
+            earliest_due_date,
+            approved: u32::try_from(approved - itself).unwrap_or(0),
+            last_event_at: None,
+        };
+        Ok(Self { exception, at, data, ticket, key })
+    }
+
     /// For tests of those who ask.
     #[cfg(test)]
     pub(crate) fn new(exception: Exception, at: Timestamp, data: String, ticket: Ticket) -> Self {
@@ -51,7 +72,7 @@ impl Submitted {
     }
 
     /// Leaves of the ticket what was there before.
-    pub(super) fn as_it_was(&mut self, past: &[Past]) {
+    fn as_it_was(&mut self, past: &[Past]) {
         let (key, at) = (self.key, self.at);
         let before = |other: &&Past| other.key < key;
         let approved = |other: &&Past| {
@@ -64,15 +85,50 @@ impl Submitted {
     }
 }
 
+/// The first entry of a history, and the ticket's row beside it.
+pub(super) struct First {
+    pub(super) kind: String,
+    pub(super) at: Timestamp,
+    pub(super) data: String,
+    pub(super) earliest_due_date: NaiveDate,
+    pub(super) approved: i64,
+}
+
+/// The tickets that were otherwise then, or may have been: what the ticket's row says now is what it said then, where no other
+/// request was approved or gave an earlier date.
+pub(super) fn otherwise(found: &[Submitted]) -> Vec<String> {
+    let was_otherwise = |it: &&Submitted| {
+        it.ticket.approved > 0 || it.ticket.earliest_due_date < it.exception.request.original_due_date
+    };
+    found.iter().filter(was_otherwise).map(|it| it.ticket.id.as_str().to_owned()).collect()
+}
+
+/// All requests of some tickets.
+#[derive(Default)]
+pub(super) struct Pasts(BTreeMap<TicketId, Vec<Past>>);
+
+impl Pasts {
+    pub(super) fn add(&mut self, key: i64, exception: &Exception) {
+        self.0.entry(exception.ticket_id.clone()).or_default().push(Past::of(key, exception));
+    }
+
+    /// Leaves of these tickets what was there before.
+    pub(super) fn undo(&self, found: &mut [Submitted]) {
+        for it in found {
+            self.0.get(&it.ticket.id).into_iter().for_each(|past| it.as_it_was(past));
+        }
+    }
+}
+
 /// What another request of the ticket says about it.
-pub(super) struct Past {
-    pub(super) key: i64,
+struct Past {
+    key: i64,
     original_due_date: NaiveDate,
     approved_at: Option<Timestamp>,
 }
 
 impl Past {
-    pub(super) fn of(key: i64, exception: &Exception) -> Self {
+    fn of(key: i64, exception: &Exception) -> Self {
         let approved_at = exception.decided_at.filter(|_| exception.status == Status::Approved);
         Self { key, original_due_date: exception.request.original_due_date, approved_at }
     }

@@ -1,28 +1,23 @@
 //! Looks at what was submitted, on a connection of its own that cannot write, page by page from the newest.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{FromRow as _, Row as _, query, query_as, query_scalar};
 
 use super::lent::{self, Lent, in_time};
 use super::{BadUrl, Fault, read};
-use crate::domain::exception::Status;
-use crate::domain::ids::{ExceptionId, TicketId};
-use crate::domain::ticket::Ticket;
+use crate::domain::ids::ExceptionId;
 use crate::store::ViewError;
-use crate::store::submissions::{Cursor, PAGE_ROWS, Past, Submissions, Submitted};
+use crate::store::submissions::{Cursor, First, PAGE_ROWS, Pasts, Submissions, Submitted, otherwise};
 
 /// Longest look: other requests of a ticket are found by reading every exception there is, which takes its time.
 const LOOK_MAX: Duration = Duration::from_secs(61);
 const SETTINGS: [(&str, &str); 2] = [("default_transaction_read_only", "on"), ("statement_timeout", "60s")];
 
-/// The first entry of a history is the submission that was applied: one that is refused makes no exception. Our keys grow in
-/// the order in which submissions were applied.
+/// Our keys grow in the order in which submissions were applied.
 const RECENT: &str = "\
 SELECT x.key, x.id, x.ticket_id, x.revision, x.sequence, x.entries, x.head, x.document, h.at, h.kind, h.body,
   t.earliest_due_date, t.approved
@@ -101,46 +96,27 @@ impl PostgresSubmissions {
 
 async fn submitted(connection: &mut PgConnection, rows: Vec<PgRow>) -> Result<Vec<Submitted>, Fault> {
     let mut found = rows.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-    // What the ticket's row says now is what it said then, where no other request was approved or gave an earlier date.
-    let was_otherwise = |it: &&Submitted| {
-        it.ticket.approved > 0 || it.ticket.earliest_due_date < it.exception.request.original_due_date
-    };
-    let tickets: Vec<TicketId> = found.iter().filter(was_otherwise).map(|it| it.ticket.id.clone()).collect();
+    let tickets = otherwise(&found);
     if !tickets.is_empty() {
-        let past = past(connection, &tickets).await?;
-        for it in &mut found {
-            past.get(&it.ticket.id).into_iter().for_each(|past| it.as_it_was(past));
+        let mut pasts = Pasts::default();
+        let mut rows = query_as(OF_TICKETS).bind(tickets).fetch(connection);
+        while let Some(row) = rows.try_next().await? {
+            let (key, exception) = read::exception(row)?;
+            pasts.add(key, &exception);
         }
+        pasts.undo(&mut found);
     }
     Ok(found)
 }
 
-async fn past(connection: &mut PgConnection, tickets: &[TicketId]) -> Result<BTreeMap<TicketId, Vec<Past>>, Fault> {
-    let tickets: Vec<&str> = tickets.iter().map(TicketId::as_str).collect();
-    let mut past: BTreeMap<TicketId, Vec<Past>> = BTreeMap::new();
-    let mut rows = query_as(OF_TICKETS).bind(tickets).fetch(connection);
-    while let Some(row) = rows.try_next().await? {
-        let (key, exception) = read::exception(row)?;
-        past.entry(exception.ticket_id.clone()).or_default().push(Past::of(key, &exception));
-    }
-    Ok(past)
-}
-
 fn one(row: &PgRow) -> Result<Submitted, Fault> {
     let (key, exception) = read::exception(read::ExceptionRow::from_row(row)?)?;
-    let kind: String = row.try_get("kind")?;
-    if kind != "submitted" {
-        let why = format!("it begins with {kind}");
-        return Err(Fault::unreadable("history of", exception.id.as_str(), &why));
-    }
-    let at: DateTime<Utc> = row.try_get("at")?;
-    let approved: i32 = row.try_get("approved")?;
-    let itself = i32::from(exception.status == Status::Approved);
-    let ticket = Ticket {
-        id: exception.ticket_id.clone(),
+    let first = First {
+        kind: row.try_get("kind")?,
+        at: row.try_get("at")?,
+        data: row.try_get("body")?,
         earliest_due_date: row.try_get("earliest_due_date")?,
-        approved: u32::try_from(approved - itself).unwrap_or(0),
-        last_event_at: None,
+        approved: row.try_get::<i32, _>("approved")?.into(),
     };
-    Ok(Submitted { exception, at, data: row.try_get("body")?, ticket, key })
+    Ok(Submitted::of(key, exception, first)?)
 }

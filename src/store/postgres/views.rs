@@ -13,6 +13,7 @@ use super::lent::{self, Lent, in_time};
 use super::{BadUrl, Fault, read};
 use crate::domain::exception::Exception;
 use crate::domain::ids::ExceptionId;
+use crate::store::rows::{self, HistoryRow};
 use crate::store::{StoredEntry, ViewError, Views};
 
 /// Longest look-up once there is one: a little more than the server's own limit, which says better what was wrong.
@@ -61,45 +62,9 @@ async fn find(connection: &mut PgConnection, id: &ExceptionId) -> Result<Option<
     let row = query_as(EXCEPTION).bind(id.as_str()).fetch_optional(&mut *connection).await?;
     let Some(row) = row else { return Ok(None) };
     let (key, exception) = read::exception(row)?;
-    let rows: Vec<HistoryRow> =
+    let rows: Vec<HistoryRow<DateTime<Utc>, i32>> =
         query_as(HISTORY).bind(key).bind(i64::from(exception.chain.entries)).fetch_all(connection).await?;
-    let entries = rows.into_iter().map(|row| row.stored(&exception.id)).collect::<Result<_, _>>()?;
+    let entry = |row| rows::entry(&exception.id, row, |at: DateTime<Utc>| at.timestamp_micros());
+    let entries = rows.into_iter().map(entry).collect::<Result<_, _>>()?;
     Ok(Some((exception, entries)))
-}
-
-#[derive(sqlx::FromRow)]
-struct HistoryRow {
-    entry: i32,
-    at: DateTime<Utc>,
-    kind: String,
-    actor: String,
-    actor_kind: String,
-    source: Option<String>,
-    event_id: Option<String>,
-    event_type: Option<String>,
-    outcome: String,
-    code: Option<String>,
-    revision: i32,
-    body: String,
-    hash: Vec<u8>,
-}
-
-impl HistoryRow {
-    fn stored(self, id: &ExceptionId) -> Result<StoredEntry, Fault> {
-        let number = u32::try_from(self.entry).map_err(|error| Fault::unreadable("history of", id.as_str(), &error))?;
-        let fields = [
-            self.at.timestamp_micros().to_string(),
-            self.kind,
-            self.actor,
-            self.actor_kind,
-            self.source.unwrap_or_default(),
-            self.event_id.unwrap_or_default(),
-            self.event_type.unwrap_or_default(),
-            self.outcome,
-            self.code.unwrap_or_default(),
-            self.revision.to_string(),
-            self.body,
-        ];
-        Ok(StoredEntry { number, fields, hash: self.hash })
-    }
 }

@@ -16,6 +16,7 @@ pub(crate) mod submissions;
 use libtest_mimic::Trial;
 
 use super::place::postgres::PostgresPlace;
+use super::place::sqlite::SqlitePlace;
 
 /// Each function once for each store, as `store::KIND::NAME`.
 macro_rules! on_every_store {
@@ -23,6 +24,9 @@ macro_rules! on_every_store {
         vec![$(
             Trial::test(concat!("store::postgres::", stringify!($case)), || {
                 crate::support::run_case(async { $room::$case(&PostgresPlace::new(stringify!($case)).await).await })
+            }),
+            Trial::test(concat!("store::sqlite::", stringify!($case)), || {
+                crate::support::run_case(async { $room::$case(&SqlitePlace::new(stringify!($case))).await })
             }),
         )*]
     };

@@ -1,6 +1,7 @@
 //! Where a case of the conformance suite plays: one fresh, empty database of some kind, and what a case does to it past the store.
 
 pub(crate) mod postgres;
+pub(crate) mod sqlite;
 
 use std::time::Duration;
 

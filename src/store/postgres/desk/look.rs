@@ -7,11 +7,11 @@ use sqlx::{Postgres, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::super::Fault;
-use crate::contract::inbound::{Message, decode};
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
 use crate::store::desk::{
-    Cursor, FailureState, Filter, Group, Limit, OutboxState, Page, ParkedEvent, StoredFailure, Tally,
+    self, Cursor, FailureState, Filter, Group, Limit, OutboxState, PAGE_BYTES_MAX, Page, ParkedColumns, ParkedEvent,
+    StoredFailure, Tally, page, state, unsigned,
 };
 use crate::store::rows::properties;
 
@@ -113,9 +113,6 @@ FROM outbox";
 /// Every statement of this file.
 pub(super) const STATEMENTS: &[&str] = &[FAILURES, FAILURE, BODY, GROUPS, COUNT, STATES, PARKED, OUTBOX];
 
-/// Bodies on one page. With the largest that are processed these are 16 rows; a page of ordinary ones is full long before.
-const PAGE_BYTES_MAX: i64 = 4 * 1024 * 1024;
-
 type Rows<'q, T> = QueryAs<'q, Postgres, T, PgArguments>;
 
 /// Binds the first seven parameters.
@@ -143,15 +140,9 @@ pub(super) async fn failures(
         .bind(PAGE_BYTES_MAX)
         .fetch_all(connection)
         .await?;
-    let more = is_cut(rows.len(), rows.first().map(|row| row.found));
-    let items = rows.into_iter().map(FailureRow::stored).collect::<Result<Vec<_>, _>>()?;
-    let place = |failure: &StoredFailure| Cursor { received_at: failure.received_at, id: failure.id };
-    Ok(Page { next: items.last().filter(|_| more).map(place), items })
-}
-
-/// Whether more was found than is on the page.
-fn is_cut(shown: usize, found: Option<i64>) -> bool {
-    found.and_then(|found| usize::try_from(found).ok()).is_some_and(|found| found > shown)
+    let found = rows.first().map(|row| row.found);
+    let items = rows.into_iter().map(FailureRow::stored).collect::<Result<_, _>>()?;
+    Ok(page(items, found, |last: &StoredFailure| Cursor { received_at: last.received_at, id: last.id }))
 }
 
 pub(super) async fn failure(connection: &mut PgConnection, id: Uuid) -> Result<Option<StoredFailure>, Fault> {
@@ -200,24 +191,14 @@ pub(super) async fn parked(
         .bind(PAGE_BYTES_MAX)
         .fetch_all(connection)
         .await?;
-    let more = is_cut(rows.len(), rows.first().map(|row| row.found));
-    let items: Vec<ParkedEvent> = rows.into_iter().map(ParkedRow::event).collect();
-    Ok(Page { next: items.last().filter(|_| more).map(|event| event.id), items })
+    let found = rows.first().map(|row| row.found);
+    Ok(page(rows.into_iter().map(ParkedRow::event).collect(), found, |last| last.id))
 }
 
 pub(super) async fn outbox(connection: &mut PgConnection) -> Result<OutboxState, Fault> {
     let (pending, unroutable, oldest): (i64, i64, Option<i64>) = query_as(OUTBOX).fetch_one(connection).await?;
     let oldest_age_s = oldest.map(unsigned);
     Ok(OutboxState { pending: unsigned(pending), unroutable: unsigned(unroutable), oldest_age_s })
-}
-
-pub(super) fn unsigned(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0)
-}
-
-/// The state that a stored word means.
-pub(super) fn state(id: Uuid, word: &str) -> Result<FailureState, Fault> {
-    word.parse().map_err(|error| Fault::unreadable("failure", &id.to_string(), &error))
 }
 
 #[derive(sqlx::FromRow)]
@@ -280,18 +261,8 @@ struct ParkedRow {
 }
 
 impl ParkedRow {
-    /// The row keeps the event as it came: what it is called is read from it once more.
     fn event(self) -> ParkedEvent {
-        let properties = properties("parked event", &self.id, &self.properties);
-        let inbound = decode(&Message::of(&properties, &self.body));
-        ParkedEvent {
-            id: self.id,
-            source: inbound.source,
-            event_id: inbound.id,
-            event_type: inbound.event_type,
-            exception_id: self.exception_id,
-            parked_at: self.parked_at,
-            expires_at: self.expires_at,
-        }
+        let Self { id, exception_id, parked_at, expires_at, properties, body, found: _ } = self;
+        desk::parked(ParkedColumns { id, exception_id, parked_at, expires_at, properties, body })
     }
 }

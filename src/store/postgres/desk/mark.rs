@@ -7,13 +7,12 @@ use uuid::Uuid;
 
 use super::super::Fault;
 use super::super::read::uuid;
-use super::look::{self, by_filter, matching, state, unsigned};
-use crate::contract::inbound::{Message, decode};
-use crate::contract::reason::Reason;
+use super::look::{self, by_filter, matching};
 use crate::domain::dates::Timestamp;
 use crate::domain::ids::ExceptionId;
-use crate::store::desk::{Cursor, Edit, Edited, FailureState, Filter, Limit, Mark, Step};
-use crate::store::failure_id;
+use crate::store::desk::{
+    Cursor, Edit, Edited, FailureState, Filter, Limit, Mark, New, Old, Same, Step, state, unsigned,
+};
 use crate::store::rows::properties;
 
 /// The lock of every turn.
@@ -101,36 +100,29 @@ pub(super) async fn edit(connection: &mut PgConnection, id: Uuid, edit: &Edit) -
 }
 
 async fn place(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<Edited, Fault> {
-    let old: Option<(String, String, String)> = query_as(OLD).bind(id).fetch_optional(&mut *connection).await?;
-    let Some((word, reason, stored)) = old else { return Ok(Edited::Unknown) };
-    if [Reason::Unauthenticated, Reason::Unauthorized].iter().any(|turned_away| turned_away.word() == reason) {
-        return Ok(Edited::NotTheBytes);
-    }
-    let properties = edit.properties(&properties("failure", &id, &stored));
-    let inbound = decode(&Message::of(&properties, &edit.body));
-    let (key, digest) = (uuid(&inbound.key), uuid(&inbound.digest));
+    let row: Option<(String, String, String)> = query_as(OLD).bind(id).fetch_optional(&mut *connection).await?;
+    let Some((word, reason, stored)) = row else { return Ok(Edited::Unknown) };
+    let old = Old { id, state: state(id, &word)?, reason, properties: properties("failure", &id, &stored) };
+    let new = match New::of(edit, &old) {
+        Ok(new) => new,
+        Err(edited) => return Ok(edited),
+    };
+    let (key, digest) = (uuid(&new.inbound.key), uuid(&new.inbound.digest));
     let same: Option<(Uuid, Option<Uuid>)> =
         query_as(SAME).bind(key).bind(digest).fetch_optional(&mut *connection).await?;
-    if let Some((same, _)) = same.filter(|(_, from)| *from == Some(id)) {
-        return Ok(Edited::Already(same));
+    let same = same.map(|(id, edited_from)| Same { id, edited_from });
+    if let Some(edited) = New::against(&old, same.as_ref()) {
+        return Ok(edited);
     }
-    let state = state(id, &word)?;
-    if !Mark::Retry.takes().contains(&state) {
-        return Ok(Edited::Forbidden(state));
-    }
-    if let Some((same, _)) = same {
-        return Ok(Edited::ChangesNothing(same));
-    }
-    let new = failure_id(inbound.key, inbound.digest);
-    let properties = serde_json::to_string(&properties).map_err(|error| Fault::Contradiction(error.to_string()))?;
+    let properties = serde_json::to_string(&new.properties).map_err(|error| Fault::Contradiction(error.to_string()))?;
     query(INSERT)
-        .bind(new)
+        .bind(new.id)
         .bind(key)
         .bind(digest)
-        .bind(&inbound.source)
-        .bind(&inbound.id)
-        .bind(inbound.event_type.as_deref())
-        .bind(inbound.exception_id.as_ref().map(ExceptionId::as_str))
+        .bind(&new.inbound.source)
+        .bind(&new.inbound.id)
+        .bind(new.inbound.event_type.as_deref())
+        .bind(new.inbound.exception_id.as_ref().map(ExceptionId::as_str))
         .bind(properties)
         .bind(&edit.body)
         .bind(id)
@@ -138,5 +130,5 @@ async fn place(connection: &mut PgConnection, id: Uuid, edit: &Edit) -> Result<E
         .await?;
     let discarded = FailureState::Discarded.word();
     query(THESE).bind(discarded).bind(vec![id]).bind(takes(Mark::Retry)).execute(connection).await?;
-    Ok(Edited::Made(new, inbound.content.err().map(|fault| fault.message)))
+    Ok(new.made())
 }
