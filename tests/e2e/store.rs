@@ -1,8 +1,9 @@
 //! The stores. What all of them must do alike is the conformance suite; what is about Postgres alone, on a real server, is
-//! here: each test is a function that takes the URL of a fresh, empty database of its own.
+//! here: each test is a function that takes the URL of a fresh, empty database of its own. About `SQLite` alone is its log.
 
 mod conformance;
 pub(crate) mod faults;
+pub(crate) mod log;
 mod material;
 mod place;
 pub(crate) mod roles;
@@ -25,6 +26,15 @@ macro_rules! with_a_database {
     };
 }
 
+/// Each function as it is: it makes its own file.
+macro_rules! in_the_store {
+    ($($room:ident :: $case:ident),* $(,)?) => {
+        vec![$(Trial::test(concat!("store::", stringify!($room), "::", stringify!($case)), || {
+            crate::support::run_case($room::$case())
+        })),*]
+    };
+}
+
 pub(crate) fn cases() -> Vec<Trial> {
     let mut cases = with_a_database![
         schema::every_statement_finds_its_rows_by_index_however_small_the_tables_were,
@@ -41,6 +51,12 @@ pub(crate) fn cases() -> Vec<Trial> {
     ];
     cases.extend(conformance::cases());
     cases.extend(crate::cases![a_database_that_forgets_is_refused, roles::the_worker_needs_no_more_than_it_is_granted]);
+    cases.extend(in_the_store![
+        log::what_turns_tell_is_in_the_log_in_order_and_once,
+        log::what_an_outbox_has_left_is_moved_into_the_log,
+        log::many_that_are_left_are_moved_before_what_is_told_later,
+        log::what_is_old_leaves_the_log_and_nothing_else_does,
+    ]);
     cases
 }
 

@@ -79,6 +79,16 @@ pub(crate) async fn open_assignments_are_kept_by_differences(place: &dyn Place) 
     assert_eq!(load(read(&mut store, &wanted).await), ["alice 1", "bob 0", "chen 1"]);
     assert_eq!(load(read(&mut store, &Wanted::default()).await), [] as [String; 0], "nobody asked");
 
+    // Whatever is in a name.
+    let odd = ["o'neil,{x}\"@example.com", "back\\slash", "a/$.a[0]"];
+    for difference in [3, -1] {
+        write(&mut store, &by(&odd.map(|name| (name, difference)))).await;
+    }
+    let those = Wanted { load: odd.map(user).into(), ..Wanted::default() };
+    let mut expected = odd.map(|name| format!("{name} 2"));
+    expected.sort();
+    assert_eq!(load(read(&mut store, &those).await), expected);
+
     // Somebody has changed a count by hand, and taken one away: a turn goes on.
     let by_hand =
         "UPDATE reviewers SET open_assignments = 0 WHERE id = 'alice'; DELETE FROM reviewers WHERE id = 'chen'";
