@@ -217,8 +217,8 @@ enum Fault {
     Commit(#[source] sqlx::Error),
     #[error("{0} within {1:?}")]
     Late(&'static str, Duration),
-    /// Whoever looks does not make the file.
-    #[error("there is no database file {}: `reprieve migrate up` makes it, or the worker itself", .0.display())]
+    /// Whoever looks does not make it.
+    #[error("there is no data file {}: run `reprieve migrate up`, or start the worker, to make it", .0.display())]
     Missing(PathBuf),
     #[error(transparent)]
     Row(#[from] BadRow),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::Semaphore;
 
 use super::{Fault, connection, primary};
@@ -73,19 +73,19 @@ impl Lender {
     }
 
     async fn open(&self, access: Access) -> Result<SqliteConnection, Fault> {
-        let options = connection::of_people(&self.file);
         let options = match access {
-            Access::Look => options.pragma("query_only", "ON"),
-            Access::Mark => options,
+            Access::Look => connection::of_readers(&self.file),
+            Access::Mark => connection::of_people(&self.file),
         };
-        match options.connect().await {
-            Ok(connection) => Ok(connection),
-            Err(error)
-                if primary(&error) == CANNOT_OPEN && !tokio::fs::try_exists(&self.file).await.unwrap_or(true) =>
-            {
+        match connection::connect(&options).await {
+            Err(Fault::Database(error)) if primary(&error) == CANNOT_OPEN && self.is_missing().await => {
                 Err(Fault::Missing(self.file.clone()))
             }
-            Err(error) => Err(error.into()),
+            outcome => outcome,
         }
+    }
+
+    async fn is_missing(&self) -> bool {
+        tokio::fs::try_exists(&self.file).await.is_ok_and(|exists| !exists)
     }
 }

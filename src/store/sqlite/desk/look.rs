@@ -1,11 +1,14 @@
 //! What is asked at the desk. Every list has an end, by rows and by the bytes it carries.
 
+use chrono::Utc;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{FromRow, Row as _, Sqlite, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use super::super::{Fault, columns};
+use super::super::Fault;
+use super::super::values::{json, time};
+use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
 use crate::store::desk::{
@@ -74,14 +77,14 @@ macro_rules! failures {
             ", p.found
 FROM (
   SELECT
-    f.key, count(*) OVER () AS found, row_number() OVER (ORDER BY f.received_at DESC, f.id DESC) AS place,
-    sum(f.bytes) OVER (ORDER BY f.received_at DESC, f.id DESC) - f.bytes AS bytes_before
+    s.key, count(*) OVER () AS found, row_number() OVER (ORDER BY s.received_at DESC, s.id DESC) AS place,
+    sum(s.bytes) OVER (ORDER BY s.received_at DESC, s.id DESC) - s.bytes AS bytes_before
   FROM (
     SELECT f.rowid AS key, f.received_at, f.id, min(octet_length(f.body), 262144) AS bytes FROM failures AS f WHERE ",
             matching!($states),
             "
     ORDER BY f.received_at DESC, f.id DESC LIMIT ?10 + 1
-  ) AS f
+  ) AS s
 ) AS p
 CROSS JOIN failures AS f ON f.rowid = p.key
 WHERE p.bytes_before < ?11 AND p.place <= ?10
@@ -134,13 +137,13 @@ macro_rules! parked {
             "SELECT e.id, e.exception_id, e.parked_at, e.expires_at, e.properties, e.body, p.found
 FROM (
   SELECT
-    p.id, count(*) OVER () AS found, row_number() OVER (ORDER BY p.id) AS place,
-    sum(p.bytes) OVER (ORDER BY p.id) - p.bytes AS bytes_before
+    s.id, count(*) OVER () AS found, row_number() OVER (ORDER BY s.id) AS place,
+    sum(s.bytes) OVER (ORDER BY s.id) - s.bytes AS bytes_before
   FROM (
     SELECT id, octet_length(body) AS bytes FROM parked WHERE id > ?1",
             $of,
             " ORDER BY id LIMIT ?2 + 1
-  ) AS p
+  ) AS s
 ) AS p
 CROSS JOIN parked AS e ON e.id = p.id
 WHERE p.bytes_before < ?3 AND p.place <= ?2
@@ -167,6 +170,21 @@ fn place(cursor: Cursor) -> Place {
     (cursor.received_at.timestamp_micros(), cursor.id)
 }
 
+/// The database's clock: the process's own, as fine as it is stored.
+pub(super) fn now() -> Timestamp {
+    to_microseconds(Utc::now())
+}
+
+/// One parameter for many words, none of which has a space: `instr(?, ' ' || word || ' ')`.
+pub(super) fn words(states: &[FailureState]) -> String {
+    states.iter().map(|state| format!(" {} ", state.word())).collect()
+}
+
+/// One parameter for many ids: `SELECT unhex(value) FROM json_each(?)`.
+pub(super) fn hex(ids: &[Uuid]) -> Result<String, Fault> {
+    json(&ids.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>())
+}
+
 type Statement = Query<'static, Sqlite, SqliteArguments>;
 
 /// Binds the first nine parameters. What is meant stands between `above` and `below`, as far as they are given.
@@ -182,7 +200,7 @@ pub(super) fn by_filter(
     let below = below.map(place).into_iter().chain(until).min().unwrap_or((i64::MAX, Uuid::max()));
     let states = match filter.states.as_slice() {
         [state] => state.word().to_owned(),
-        states => columns::words(states.iter().map(|state| state.word())),
+        states => words(states),
     };
     query(statement)
         .bind(states)
@@ -231,8 +249,8 @@ pub(super) async fn groups(
             fingerprint,
             reason,
             count: unsigned(count),
-            first_at: columns::time("failure", &example, first_at)?,
-            last_at: columns::time("failure", &example, last_at)?,
+            first_at: time("failure", &example, first_at)?,
+            last_at: time("failure", &example, last_at)?,
             example,
         })
     };
@@ -241,7 +259,7 @@ pub(super) async fn groups(
 
 pub(super) async fn count(connection: &mut SqliteConnection, filter: &Filter) -> Result<Tally, Fault> {
     // Before the count: what comes later was not counted, but for what came in this moment.
-    let as_of = columns::now();
+    let as_of = now();
     let row = by_filter(COUNT.of(filter), filter, None, None).fetch_one(connection).await?;
     Ok(Tally { count: unsigned(row.try_get(0)?), as_of })
 }
@@ -250,7 +268,7 @@ pub(super) async fn states(
     connection: &mut SqliteConnection,
     ids: &[Uuid],
 ) -> Result<Vec<(Uuid, FailureState)>, Fault> {
-    let rows: Vec<(Uuid, String)> = query_as(STATES).bind(columns::ids(ids)).fetch_all(connection).await?;
+    let rows: Vec<(Uuid, String)> = query_as(STATES).bind(hex(ids)?).fetch_all(connection).await?;
     rows.into_iter().map(|(id, word)| Ok((id, state(id, &word)?))).collect()
 }
 
@@ -272,7 +290,7 @@ pub(super) async fn parked(
 }
 
 pub(super) async fn outbox(connection: &mut SqliteConnection) -> Result<OutboxState, Fault> {
-    let now = columns::now().timestamp_micros();
+    let now = now().timestamp_micros();
     let (pending, unroutable, oldest): (i64, i64, Option<i64>) =
         query_as(OUTBOX).bind(now).fetch_one(connection).await?;
     Ok(OutboxState { pending: unsigned(pending), unroutable: unsigned(unroutable), oldest_age_s: oldest.map(unsigned) })
@@ -293,7 +311,7 @@ fn stored(row: &SqliteRow) -> Result<StoredFailure, Fault> {
         attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(0),
         outcome: row.try_get("outcome")?,
         code: row.try_get("code")?,
-        received_at: columns::time("failure", &id, row.try_get("received_at")?)?,
+        received_at: time("failure", &id, row.try_get("received_at")?)?,
         edited_from: row.try_get("edited_from")?,
         edited_to: row.try_get("edited_to")?,
         properties: properties("failure", &id, row.try_get("properties")?),
@@ -307,8 +325,8 @@ fn waiting(row: &SqliteRow) -> Result<ParkedEvent, Fault> {
     Ok(desk::parked(ParkedColumns {
         id,
         exception_id: row.try_get("exception_id")?,
-        parked_at: columns::time("parked event", &id, row.try_get("parked_at")?)?,
-        expires_at: columns::time("parked event", &id, row.try_get("expires_at")?)?,
+        parked_at: time("parked event", &id, row.try_get("parked_at")?)?,
+        expires_at: time("parked event", &id, row.try_get("expires_at")?)?,
         properties: row.try_get("properties")?,
         body: row.try_get("body")?,
     }))

@@ -5,8 +5,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row as _, query, query_as, raw_sql};
 use uuid::Uuid;
 
-use super::super::{Fault, columns};
-use super::look::{self, ByState, by_filter, by_state, matching};
+use super::super::Fault;
+use super::super::values::time;
+use super::look::{self, ByState, by_filter, by_state, hex, matching, now, words};
 use crate::domain::ids::ExceptionId;
 use crate::store::desk::{
     Cursor, Edit, Edited, FailureState, Filter, Limit, Mark, New, Old, Same, Step, state, unsigned,
@@ -69,12 +70,8 @@ async fn change(
     mark: Mark,
     ids: &[Uuid],
 ) -> Result<u64, Fault> {
-    let changed = query(THESE).bind(makes.word()).bind(columns::ids(ids)).bind(takes(mark)).execute(connection).await?;
+    let changed = query(THESE).bind(makes.word()).bind(hex(ids)?).bind(words(mark.takes())).execute(connection).await?;
     Ok(changed.rows_affected())
-}
-
-fn takes(mark: Mark) -> String {
-    columns::words(mark.takes().iter().map(|state| state.word()))
 }
 
 pub(super) async fn next(
@@ -86,7 +83,7 @@ pub(super) async fn next(
 ) -> Result<Step, Fault> {
     raw_sql(BEGIN).execute(&mut *connection).await?;
     let statement = by_filter(NEXT.of(filter), filter, after, None);
-    let rows = statement.bind(takes(mark)).bind(limit.get()).fetch_all(&mut *connection).await?;
+    let rows = statement.bind(words(mark.takes())).bind(limit.get()).fetch_all(&mut *connection).await?;
     let step = rows.iter().map(place).collect::<Result<Vec<_>, _>>()?;
     let ids: Vec<Uuid> = step.iter().map(|place| place.id).collect();
     let changed = change(connection, mark.makes(), mark, &ids).await?;
@@ -96,7 +93,7 @@ pub(super) async fn next(
 
 fn place(row: &SqliteRow) -> Result<Cursor, Fault> {
     let id = row.try_get("id")?;
-    Ok(Cursor { received_at: columns::time("failure", &id, row.try_get("received_at")?)?, id })
+    Ok(Cursor { received_at: time("failure", &id, row.try_get("received_at")?)?, id })
 }
 
 pub(super) async fn edit(connection: &mut SqliteConnection, id: Uuid, edit: &Edit) -> Result<Edited, Fault> {
@@ -131,7 +128,7 @@ async fn put(connection: &mut SqliteConnection, id: Uuid, edit: &Edit) -> Result
         .bind(&new.inbound.id)
         .bind(new.inbound.event_type.as_deref())
         .bind(new.inbound.exception_id.as_ref().map(ExceptionId::as_str))
-        .bind(columns::now().timestamp_micros())
+        .bind(now().timestamp_micros())
         .bind(properties)
         .bind(&edit.body)
         .bind(id)
