@@ -10,7 +10,7 @@ use reprieve::domain::dates::{Timestamp, parse_date, parse_time};
 use reprieve::domain::exception::Status;
 use reprieve::domain::history::EventRef;
 use reprieve::domain::ticket::Ticket;
-use reprieve::store::desk::{Limit, Mark};
+use reprieve::store::desk::{Filter, Limit, Mark};
 use reprieve::store::{Changes, Failure, InboxRow, NewParked, Outcome, RuleSetRow, StoreError, Wanted};
 
 use super::desk::uuids;
@@ -27,10 +27,10 @@ const TEXT: &str = " \u{feff}'\"`''$$ \\u0000 \\0 \\n %s ?1 $1 :a @b {a,\"b\"} N
 pub(crate) async fn texts_come_back_byte_for_byte(place: &dyn Place) {
     let mut store = place.open().await;
     let mut it = exception("EX-1");
-    it.request.ticket_title = TEXT.to_owned();
+    TEXT.clone_into(&mut it.request.ticket_title);
     it.request.team = Some(TEXT.to_owned());
-    it.request.severity = TEXT.to_owned();
-    it.assignment.rule = TEXT.to_owned();
+    TEXT.clone_into(&mut it.request.severity);
+    TEXT.clone_into(&mut it.assignment.rule);
     let event = EventRef { source: TEXT.to_owned(), id: TEXT.to_owned(), event_type: TEXT.to_owned() };
     let actor = Actor { id: TEXT.to_owned(), kind: ActorKind::User };
     let entry = reprieve::domain::history::Happening { actor, event: Some(event), ..happening(&it, TEXT) };
@@ -170,7 +170,9 @@ pub(crate) async fn a_turn_of_many_is_one_turn(place: &dyn Place) {
     let mut found = None;
     let committed = turn(&mut store, &wanted, |snapshot| {
         let mut exceptions: Vec<_> = snapshot.exceptions.values().cloned().collect();
-        exceptions.iter_mut().for_each(|it| it.status = Status::UnderReview);
+        for it in &mut exceptions {
+            it.status = Status::UnderReview;
+        }
         let ended = names.iter().map(|name| InboxRow { key: key(name), digest: digest(2), outcome: Outcome::Parked });
         let changes = Changes {
             exceptions,
@@ -234,7 +236,7 @@ pub(crate) async fn times_and_dates_come_back_exactly(place: &dyn Place) {
         assert_eq!(entries[0].fields, entry.happening.fields());
         assert_eq!(place.submissions().of(&it.id).await.expect("an answer").expect("there").at, entry.happening.at);
     }
-    let page = place.desk().failures(&Default::default(), None, Limit::MAX).await.expect("a page");
+    let page = place.desk().failures(&Filter::default(), None, Limit::MAX).await.expect("a page");
     let shown: BTreeMap<Timestamp, uuid::Uuid> = page.items.iter().map(|it| (it.received_at, it.id)).collect();
     assert_eq!(shown, all.failures.iter().map(|it| (it.received_at, it.id)).collect());
     assert_eq!(

@@ -43,6 +43,7 @@ pub(super) async fn all(desk: &dyn Desk, filter: &Filter, limit: Limit) -> (Vec<
     loop {
         let page = desk.failures(filter, after, limit).await.expect("a page");
         pages.push(page.items.len());
+        assert!(pages.len() < 99, "no end: {pages:?}");
         ids.extend(page.items.iter().map(|failure| failure.id));
         // As it comes back from a caller.
         after = page.next.map(|cursor| cursor.to_string().parse::<Cursor>().expect("a cursor"));

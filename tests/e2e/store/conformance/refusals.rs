@@ -37,6 +37,8 @@ pub(crate) async fn refused_content_writes_nothing_and_the_store_goes_on(place: 
     assert_eq!(place.count("history").await, 2);
 }
 
+type Bug = (&'static str, Box<dyn Fn(&mut Exception)>);
+
 /// As if the plan had a bug.
 pub(crate) async fn a_request_that_contradicts_itself_is_refused(place: &dyn Place) {
     let mut store = place.open().await;
@@ -47,7 +49,6 @@ pub(crate) async fn a_request_that_contradicts_itself_is_refused(place: &dyn Pla
         approved_due_date: date(),
         at: it.created_at,
     };
-    type Bug = (&'static str, Box<dyn Fn(&mut Exception)>);
     let bugs: Vec<Bug> = vec![
         ("a second open request", Box::new(|it| it.ticket_id = ticket_id("EX-1"))),
         ("approved without a date", Box::new(|it| it.status = Status::Approved)),

@@ -49,19 +49,26 @@ pub(crate) async fn what_a_turn_writes_the_next_one_reads(place: &dyn Place) {
 
 pub(crate) async fn only_what_is_live_on_a_ticket_is_loaded_with_it(place: &dyn Place) {
     let mut store = place.open().await;
-    let mut all = submission(&["EX-1", "EX-2", "EX-3", "EX-4"]);
+    let mut all = submission(&["EX-1", "EX-2", "EX-3", "EX-4", "EX-5"]);
     for exception in &mut all.exceptions {
         exception.ticket_id = ticket_id("T");
     }
     decide(&mut all.exceptions[0], Status::Denied, Enforcement::None);
     decide(&mut all.exceptions[1], Status::Approved, Enforcement::Ended);
     decide(&mut all.exceptions[2], Status::Approved, Enforcement::InForce);
+    decide(&mut all.exceptions[3], Status::Approved, Enforcement::Pending);
     write(&mut store, &all).await;
     let names = |snapshot: Snapshot| snapshot.exceptions.into_keys().map(|id| id.to_string()).collect::<Vec<_>>();
     let by_ticket = Wanted { tickets: BTreeSet::from([ticket_id("T")]), ..Wanted::default() };
-    assert_eq!(names(read(&mut store, &by_ticket).await), ["EX-3", "EX-4"]);
     let by_exception = Wanted { exceptions: BTreeSet::from([id("EX-1")]), ..Wanted::default() };
-    assert_eq!(names(read(&mut store, &by_exception).await), ["EX-1", "EX-3", "EX-4"]);
+    for status in [Status::Requested, Status::UnderReview] {
+        let mut open = all.exceptions[4].clone();
+        open.status = status;
+        let changes = Changes { exceptions: vec![open], ..Changes::default() };
+        turn(&mut store, &by_ticket, |_| changes.clone()).await.expect("a turn");
+        assert_eq!(names(read(&mut store, &by_ticket).await), ["EX-3", "EX-4", "EX-5"], "{status:?}");
+        assert_eq!(names(read(&mut store, &by_exception).await), ["EX-1", "EX-3", "EX-4", "EX-5"], "{status:?}");
+    }
 }
 
 pub(crate) async fn open_assignments_are_kept_by_differences(place: &dyn Place) {

@@ -1,6 +1,7 @@
 //! What stands in the tables for others than the store: columns that are looked for, and a history that stays.
 
 use reprieve::domain::exception::{Enforcement, Status, Vote};
+use reprieve::store::desk::{Filter, Limit};
 use reprieve::store::{Changes, StoreError, Wanted};
 
 use crate::store::material::{date, decide, id, submission, turn, user, write};
@@ -64,7 +65,8 @@ pub(crate) async fn the_columns_say_what_the_document_says(place: &dyn Place) {
             it.updated_at += chrono::TimeDelta::seconds(1);
             decide(it, Status::Approved, Enforcement::Pending);
             (it.revision, it.sequence) = (5, 6);
-            it.request.severity = "high".to_owned();
+            "high".clone_into(&mut it.request.severity);
+            it.request.requested_due_date = date();
             let vote = |name| Vote { reviewer: user(name), level: 1, approved_due_date: date(), at: it.created_at };
             it.votes = ["a", "b"].map(vote).into();
         }
@@ -72,7 +74,7 @@ pub(crate) async fn the_columns_say_what_the_document_says(place: &dyn Place) {
     })
     .await
     .expect("a turn");
-    let changed = "EX-1|T-EX-1|approved|pending|high|zoe@example.com||a b|2026-12-06|2026-12-05|5|6|1|1795510801123457|\
+    let changed = "EX-1|T-EX-1|approved|pending|high|zoe@example.com||a b|2026-12-05|2026-12-05|5|6|1|1795510801123457|\
         1795510800123456|1795510801123457";
     assert_eq!(place.texts(columns).await, [changed]);
 }
@@ -82,7 +84,7 @@ pub(crate) async fn without_a_schema_every_turn_is_an_outage(place: &dyn Place) 
     let mut store = place.store(reprieve::health::Light::default(), OUTBOX_MAX);
     let away = turn(&mut store, &Wanted::default(), |_| submission(&["EX-1"])).await;
     assert!(matches!(away, Err(StoreError::Away(_))), "{away:?}");
-    assert!(place.desk().failures(&Default::default(), None, reprieve::store::desk::Limit::MAX).await.is_err());
+    assert!(place.desk().failures(&Filter::default(), None, Limit::MAX).await.is_err());
     assert!(place.submissions().recent(None).await.is_err());
     place.migrate().await;
     place.migrate().await;
