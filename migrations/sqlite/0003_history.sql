@@ -24,3 +24,7 @@ CREATE TRIGGER history_append_only BEFORE UPDATE ON history
 BEGIN SELECT RAISE(ABORT, 'history is append-only: what is wrong is put right by a later entry'); END;
 CREATE TRIGGER history_never_emptied BEFORE DELETE ON history
 BEGIN SELECT RAISE(ABORT, 'history is append-only: what is wrong is put right by a later entry'); END;
+-- REPLACE deletes what it finds without asking the trigger above.
+CREATE TRIGGER history_never_replaced BEFORE INSERT ON history
+WHEN EXISTS (SELECT 1 FROM history WHERE exception_key = NEW.exception_key AND entry = NEW.entry)
+BEGIN SELECT RAISE(ABORT, 'history is append-only: what is wrong is put right by a later entry'); END;

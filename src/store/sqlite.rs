@@ -192,6 +192,11 @@ async fn tell(
 ) -> Result<bool, Fault> {
     let moved = if memory.outbox_moved { 0 } else { log::move_outbox(connection, now).await? };
     memory.outbox_moved = moved < log::MOVED_MAX;
+    if !memory.outbox_moved {
+        // Behind what was told before: the next turn goes on there.
+        outbox::write(connection, changes.outbox.clone(), false, now).await?;
+        return Ok(true);
+    }
     log::append(connection, now, &changes.outbox).await?;
     Ok(moved > 0 || !changes.outbox.is_empty())
 }

@@ -1,11 +1,12 @@
-//! The Postgres store against a real server. Each test is a function that takes the URL of a fresh, empty database of its
-//! own; the harness starts the server and calls them. What every store must do alike belongs to the conformance suite.
+//! The stores. What all of them must do alike is the conformance suite; what is about Postgres alone, on a real server, is
+//! here: each test is a function that takes the URL of a fresh, empty database of its own. About `SQLite` alone is its log.
 
-pub(crate) mod desk;
+mod conformance;
 pub(crate) mod faults;
+pub(crate) mod log;
 mod material;
+mod place;
 pub(crate) mod roles;
-pub(crate) mod rows;
 pub(crate) mod schema;
 
 use libtest_mimic::Trial;
@@ -25,41 +26,37 @@ macro_rules! with_a_database {
     };
 }
 
+/// Each function as it is: it makes its own file.
+macro_rules! in_the_store {
+    ($($room:ident :: $case:ident),* $(,)?) => {
+        vec![$(Trial::test(concat!("store::", stringify!($room), "::", stringify!($case)), || {
+            crate::support::run_case($room::$case())
+        })),*]
+    };
+}
+
 pub(crate) fn cases() -> Vec<Trial> {
     let mut cases = with_a_database![
-        rows::what_a_turn_writes_the_next_one_reads,
-        rows::a_look_up_shows_the_exception_and_its_chain,
-        rows::submissions_are_read_page_by_page,
-        rows::a_row_in_hand_is_not_claimed_and_a_void_term_is,
-        rows::parked_events_come_in_the_order_they_were_parked,
-        rows::only_what_is_live_on_a_ticket_is_loaded_with_it,
-        rows::a_full_outbox_says_so,
-        rows::open_assignments_are_kept_by_differences,
-        rows::what_is_open_is_counted_when_the_table_comes,
-        desk::every_statement_of_the_desk_is_good,
-        desk::a_list_of_the_desk_is_read_page_by_page,
-        desk::each_filter_of_the_desk_finds_its_failures,
-        desk::a_mark_of_the_desk_is_made_once,
-        desk::marks_of_many_go_step_by_step_from_the_oldest,
-        desk::a_mark_of_the_desk_waits_for_the_turn,
-        desk::an_edit_keeps_the_old_bytes,
-        desk::parked_events_and_the_outbox_are_shown,
         schema::every_statement_finds_its_rows_by_index_however_small_the_tables_were,
+        schema::every_statement_of_the_desk_is_good,
         schema::a_session_is_set_for_turns,
         schema::raw_bodies_are_stored_as_they_are,
         schema::the_first_ring_is_entered_whoever_reads,
-        schema::history_cannot_be_changed,
         schema::the_inbox_moves_on_by_one_ring_and_empties_only_that,
         schema::the_schema_is_checked_before_work_begins,
-        faults::a_panic_in_the_plan_leaves_nothing_open_and_nothing_written,
-        faults::a_turn_dropped_anywhere_is_whole_or_nothing,
-        faults::refused_content_writes_nothing_and_the_store_goes_on,
+        schema::what_is_open_is_counted_when_the_table_comes,
+        faults::refused_content_costs_no_session,
         faults::a_lost_session_is_an_outage_and_the_next_turn_has_a_new_one,
-        faults::a_second_store_waits_for_the_first,
         faults::a_writer_that_stands_still_is_ended_and_the_next_goes_on,
-        faults::two_stores_count_without_losing_one,
     ];
+    cases.extend(conformance::cases());
     cases.extend(crate::cases![a_database_that_forgets_is_refused, roles::the_worker_needs_no_more_than_it_is_granted]);
+    cases.extend(in_the_store![
+        log::what_turns_tell_is_in_the_log_in_order_and_once,
+        log::what_an_outbox_has_left_is_moved_into_the_log,
+        log::many_that_are_left_are_moved_before_what_is_told_later,
+        log::what_is_old_leaves_the_log_and_nothing_else_does,
+    ]);
     cases
 }
 

@@ -130,7 +130,7 @@ async fn read_seen(
     for (key, digest) in rows {
         let (key, digest) = (Digest(key.into_bytes()), Digest(digest.into_bytes()));
         let is_wanted = wanted.events.get(&key).is_some_and(|digests| digests.contains(&digest));
-        if let Some(row) = seen.get_mut(&key).filter(|_| is_wanted) {
+        if let Some(row) = seen.get_mut(&key).filter(|row| is_wanted && row.digest != digest) {
             row.conflicts.insert(digest);
         }
     }

@@ -26,18 +26,28 @@ pub(crate) async fn plain(url: &str) -> PgConnection {
     PgConnection::connect(url).await.expect("a session")
 }
 
-pub(crate) async fn turn<F>(store: &mut PostgresStore, wanted: &Wanted, mut plan: F) -> Result<Committed, StoreError>
+/// The sessions that run turns.
+pub(crate) async fn backends(connection: &mut PgConnection) -> Vec<i32> {
+    query_scalar(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reprieve' ORDER BY pid",
+    )
+    .fetch_all(connection)
+    .await
+    .expect("the sessions")
+}
+
+pub(crate) async fn turn<F>(store: &mut impl Store, wanted: &Wanted, mut plan: F) -> Result<Committed, StoreError>
 where
     F: FnMut(Snapshot) -> Changes + Send,
 {
     store.turn(wanted, &mut plan).await
 }
 
-pub(crate) async fn write(store: &mut PostgresStore, changes: &Changes) -> Committed {
+pub(crate) async fn write(store: &mut impl Store, changes: &Changes) -> Committed {
     turn(store, &Wanted::default(), |_| changes.clone()).await.expect("a turn")
 }
 
-pub(crate) async fn read(store: &mut PostgresStore, wanted: &Wanted) -> Snapshot {
+pub(crate) async fn read(store: &mut impl Store, wanted: &Wanted) -> Snapshot {
     let mut seen = None;
     turn(store, wanted, |snapshot| {
         seen = Some(snapshot);
@@ -57,16 +67,8 @@ pub(crate) fn submission(names: &[&str]) -> Changes {
     let mut changes = Changes { held: true, ..Changes::default() };
     for name in names {
         let mut exception = exception(name);
-        let happening = Happening {
-            at: exception.created_at,
-            kind: "submitted",
-            actor: Actor { id: "zoe@example.com".to_owned(), kind: ActorKind::User },
-            event: Some(EventRef { source: "s".to_owned(), id: (*name).to_owned(), event_type: "t".to_owned() }),
-            outcome: EntryOutcome::Applied,
-            code: None,
-            revision: 1,
-            body: r#"{"exception_id": "é\u0000 as text"}"#.to_owned(),
-        };
+        let body = r#"{"exception_id": "é\u0000 as text"}"#;
+        let happening = happening(&exception, body);
         changes.history.push(exception.chain.append(&exception.id, happening));
         changes.exceptions.push(exception);
         let id = ticket_id(name);
@@ -78,6 +80,21 @@ pub(crate) fn submission(names: &[&str]) -> Changes {
     let body = "version: 1".to_owned();
     changes.rule_set = Some(RuleSetRow { hash: "ab".to_owned(), version: "1".to_owned(), body });
     changes
+}
+
+/// A submission that was applied, with these bytes.
+pub(crate) fn happening(exception: &Exception, body: &str) -> Happening {
+    let (source, id, event_type) = ("s".to_owned(), exception.id.to_string(), "t".to_owned());
+    Happening {
+        at: exception.created_at,
+        kind: "submitted",
+        actor: Actor { id: "zoe@example.com".to_owned(), kind: ActorKind::User },
+        event: Some(EventRef { source, id, event_type }),
+        outcome: EntryOutcome::Applied,
+        code: None,
+        revision: 1,
+        body: body.to_owned(),
+    }
 }
 
 pub(crate) fn exception(name: &str) -> Exception {

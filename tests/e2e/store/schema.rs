@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use reprieve::domain::exception::{Enforcement, Status};
 use reprieve::domain::ids::UserId;
 use reprieve::health::Light;
 use reprieve::store::postgres::migrate::{self, FsyncOff, SchemaError};
-use reprieve::store::postgres::{PostgresStore, statements, submissions, turn_options, views};
+use reprieve::store::postgres::{PostgresStore, desk, statements, submissions, turn_options, views};
 use reprieve::store::{Changes, Wanted};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Row, query_scalar, raw_sql};
 
-use super::material::{count, digest, failure, key, open, plain, read, submission, user, write};
+use super::material::{count, decide, digest, failure, key, open, plain, read, submission, user, write};
 
 const BIG: [&str; 10] =
     ["exceptions", "tickets", "history", "inbox_0", "inbox_1", "inbox_2", "inbox_3", "parked", "failures", "reviewers"];
@@ -85,17 +86,6 @@ pub(crate) async fn raw_bodies_are_stored_as_they_are(url: &str) {
     assert_eq!(stored, ["failures.body", "parked.body"]);
 }
 
-pub(crate) async fn history_cannot_be_changed(url: &str) {
-    let mut store = open(url).await;
-    write(&mut store, &submission(&["EX-1"])).await;
-    let mut other = plain(url).await;
-    for sql in ["UPDATE history SET body = ''", "DELETE FROM history", "TRUNCATE history"] {
-        let refused = raw_sql(sql).execute(&mut other).await.expect_err(sql);
-        assert!(refused.to_string().contains("append-only"), "{refused}");
-    }
-    assert_eq!(count(url, "history").await, 1);
-}
-
 pub(crate) async fn the_inbox_moves_on_by_one_ring_and_empties_only_that(url: &str) {
     let mut store = open(url).await;
     let rings = |url: String| async move {
@@ -166,6 +156,33 @@ pub(crate) async fn the_schema_is_checked_before_work_begins(url: &str) {
         .await
         .expect("foreign");
     assert!(matches!(check().await, Err(SchemaError::Foreign(4))));
+}
+
+/// The table as it comes to a database that has been used before.
+pub(crate) async fn what_is_open_is_counted_when_the_table_comes(url: &str) {
+    let mut store = open(url).await;
+    let mut all = submission(&["EX-1", "EX-2", "EX-3"]);
+    decide(&mut all.exceptions[2], Status::Denied, Enforcement::None);
+    all.exceptions[0].level.reviewers = vec![user("alice"), user("bob")];
+    all.exceptions[1].level.reviewers = vec![user("alice")];
+    write(&mut store, &all).await;
+    let before = "DROP TABLE reviewers; DELETE FROM _sqlx_migrations WHERE version = 16";
+    raw_sql(before).execute(&mut plain(url).await).await.expect("the schema before");
+    migrate::up(url).await.expect("the table comes");
+    let counted: Vec<String> = query_scalar("SELECT concat_ws(' ', id, open_assignments) FROM reviewers ORDER BY id")
+        .fetch_all(&mut plain(url).await)
+        .await
+        .expect("the counts");
+    assert_eq!(counted, ["alice 2", "bob 1"]);
+}
+
+pub(crate) async fn every_statement_of_the_desk_is_good(url: &str) {
+    drop(open(url).await);
+    let mut connection = plain(url).await;
+    for sql in desk::statements() {
+        let prepared = connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
+        assert!(prepared.is_ok(), "{sql}\n{:?}", prepared.err());
+    }
 }
 
 /// For a server that runs without `fsync`.
