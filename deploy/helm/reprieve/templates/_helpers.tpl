@@ -71,10 +71,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* One secret as a variable, or as the name of its mounted file. Takes root, variable, secret, key. */}}
 {{- define "reprieve.secretEnv" -}}
-{{- if eq .root.Values.secretsAs "files" }}
+{{- if eq .root.Values.secretsAs "files" -}}
 - name: {{ .variable }}_FILE
   value: /run/secrets/reprieve/{{ .variable }}
-{{- else }}
+{{- else -}}
 - name: {{ .variable }}
   valueFrom:
     secretKeyRef:

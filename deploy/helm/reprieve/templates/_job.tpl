@@ -7,7 +7,9 @@ One container of a job. Takes root, name, args (a list), variable, secret, key, 
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   args:
     {{- toYaml .args | nindent 4 }}
-    {{- include "reprieve.settings" .root | nindent 4 }}
+    {{- with include "reprieve.settings" .root | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
   env:
     {{- include "reprieve.secretEnv" . | nindent 4 }}
     {{- with .root.Values.extraEnv }}
