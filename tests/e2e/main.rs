@@ -19,6 +19,7 @@ mod crashes;
 mod desk;
 mod embedded;
 mod followed;
+mod guide;
 mod harness;
 mod ledger;
 mod readme;
@@ -95,6 +96,12 @@ fn cases() -> Vec<Trial> {
         followed::what_is_published_is_followed_by_each,
         followed::without_the_right_both_are_refused_by_name,
         followed::a_broker_in_trouble_is_away_within_the_deadline,
+        guide::the_programs_submit_and_defer_once,
+        guide::the_commands_over_http_are_taken,
+        guide::the_program_without_a_broker_misses_nothing,
+        guide::each_bridge_sends_each_notification_once,
+        guide::shown_programs_are_the_files,
+        guide::every_command_in_the_documents_exists,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
         readme::links_lead_somewhere,
