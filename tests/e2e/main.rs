@@ -104,6 +104,7 @@ fn cases() -> Vec<Trial> {
         guide::every_command_in_the_documents_exists,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
+        readme::the_shown_start_is_the_real_one,
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,

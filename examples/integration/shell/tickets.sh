@@ -9,8 +9,8 @@
 set -euo pipefail
 export TICKETS=${TICKETS:-tickets.json}
 
-# The same request has the same id: sent again after a lost confirm it is a repeat, without effect. amqp-publish knows no
-# confirms; `reprieve events publish` waits for them, sets message id and user, and sends what is kept on disk.
+# The same request has the same id: sent again after a lost confirm it is a repeat, without effect. `amqp-publish` knows
+# no confirms; `reprieve events publish` waits for them, names its user, and publishes persistently.
 submit() {
     jq --compact-output --exit-status --arg ticket "$1" --arg date "$2" --arg requester "$3" --arg why "$4" '
         .tickets[$ticket] as {$title, $severity, $due_date} | "EX-\($ticket)-\($date)" as $exception |
@@ -21,9 +21,14 @@ submit() {
                   requested_due_date: $date } }' "$TICKETS" | reprieve events publish -
 }
 
-# Each event is acknowledged when `apply` ends well. One at a time, so that they stay in order.
+# Each event is acknowledged when its command ends well. One at a time, so that they stay in order.
 follow() {
-    amqp-consume --url="$AMQP_URL" --queue=exceptions.out.tickets --prefetch-count=1 ${1:+--count="$1"} bash "$0" apply
+    amqp-consume --url="$AMQP_URL" --queue=exceptions.out.tickets --prefetch-count=1 ${1:+--count="$1"} bash "$0" handle
+}
+
+# What cannot be applied ends `follow`, and the event comes again.
+handle() {
+    bash "$0" apply || kill "$PPID"
 }
 
 # Changes the ticket and notes that the event was seen, both in one write. Dates and statuses of one exception are two
@@ -38,7 +43,8 @@ apply() {
         elif $sequence <= $last then { outcome: "overtaken" }
         elif $ticket == null then { outcome: "unknown ticket" }
         elif $type == "exception.status_changed.v1" then
-            { outcome: "applied", path: ["exceptions", $data.exception_id], value: "\($data.to_status)/\($data.to_enforcement)" }
+            { outcome: "applied", path: ["exceptions", $data.exception_id],
+              value: "\($data.to_status)/\($data.to_enforcement)" }
         elif $deferral and $ticket.due_date == $data.expected_due_date then
             { outcome: "applied", path: ["due_date"], value: $data.new_due_date }
         elif $deferral and $ticket.due_date != $data.new_due_date then
@@ -54,7 +60,6 @@ apply() {
 }
 
 case ${1:-} in
-submit | follow) "$@" ;;
-apply) (set -e; apply) || kill "$PPID" ;; # what cannot be applied ends `follow`, and the event comes again
+submit | follow | handle | apply) "$@" ;;
 *) sed -n '4,5s/^# *//p' "$0" >&2; exit 2 ;;
 esac

@@ -68,10 +68,10 @@ fn shell(line: &str, folder: &Path) -> Command {
 
 async fn answer(line: &str, folder: &Path) -> Value {
     let said = done(shell(line, folder)).await;
-    // A `curl` without -s also shows its progress.
     let start = said.find('[').unwrap_or_else(|| panic!("{line}: {said}"));
-    let answer = said[start..].lines().next().unwrap();
-    serde_json::from_str(answer).unwrap_or_else(|error| panic!("{line}: {error}: {said}"))
+    // A `curl` without -s also shows its progress, after the answer.
+    let answer = serde_json::Deserializer::from_str(&said[start..]).into_iter().next();
+    answer.expect("it begins here").unwrap_or_else(|error| panic!("{line}: {error}: {said}"))
 }
 
 async fn first_event(line: &str, folder: &Path) -> Value {
