@@ -54,8 +54,6 @@ fn commands(text: &str) -> Vec<String> {
     let mut found: Vec<String> = own.flat_map(|line| line.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     found.extend(text.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " ")));
     let is_command = |rest: &str| rest.trim_start_matches("--").starts_with(|c: char| c.is_ascii_lowercase());
-    let is_command = |rest: &str| rest.trim_start_matches("--").starts_with(|c: char| c.is_ascii_lowercase());
-    let is_command = |rest: &str| rest.trim_start_matches("--").starts_with(|c: char| c.is_ascii_lowercase());
     found.retain(|line| line.strip_prefix("reprieve ").is_some_and(is_command));
     found
 }
