@@ -30,10 +30,13 @@ pub(crate) async fn shown_programs_are_the_files() {
 pub(crate) async fn every_command_in_the_documents_exists() {
     let mut documents = vec!["README.md".to_owned(), "deploy/README.md".to_owned()];
     for entry in std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap() {
-        documents.push(format!("docs/{}", entry.unwrap().file_name().display()));
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            documents.push(format!("docs/{}", path.file_name().unwrap().display()));
+        }
     }
     let mut tried = 0;
-    for document in documents.iter().filter(|document| document.ends_with(".md")) {
+    for document in &documents {
         for line in commands(&read(document)) {
             for arguments in spelled_out(&line) {
                 accepted(document, &arguments).await;
