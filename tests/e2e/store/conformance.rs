@@ -36,6 +36,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     on_every_store![
         rows::what_a_turn_writes_the_next_one_reads,
         rows::only_what_is_live_on_a_ticket_is_loaded_with_it,
+        rows::a_ticket_that_is_written_again_is_changed,
         rows::open_assignments_are_kept_by_differences,
         submissions::a_look_up_shows_the_exception_and_its_chain,
         submissions::every_field_of_an_entry_comes_back,
@@ -75,6 +76,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         desk::each_filter_of_the_desk_finds_its_failures,
         desk::a_mark_of_the_desk_is_made_once,
         desk::marks_of_many_go_step_by_step_from_the_oldest,
+        desk::a_step_of_marks_passes_over_what_is_not_meant,
         desk::a_mark_of_the_desk_waits_for_the_turn,
         edit::an_edit_keeps_the_old_bytes,
         edit::parked_events_and_the_outbox_are_shown,
