@@ -96,6 +96,7 @@ pub(crate) async fn many_that_are_left_are_moved_before_what_is_told_later() {
     let mut turns = 0;
     let later: Vec<String> = loop {
         turns += 1;
+        assert!(turns < 9, "no end");
         let committed = turn(&mut next, &claim, |_| tells(&[&format!("later {turns}")])).await.expect("a turn");
         if !committed.claims_full {
             break (1..=turns).map(|turn| format!("later {turn}")).collect();
