@@ -19,6 +19,8 @@ mod reviewers;
 #[cfg(test)]
 mod scratch;
 pub mod submissions;
+#[cfg(test)]
+mod tests;
 mod values;
 pub mod views;
 mod write;
