@@ -77,6 +77,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         desk::a_mark_of_the_desk_is_made_once,
         desk::marks_of_many_go_step_by_step_from_the_oldest,
         desk::a_step_of_marks_passes_over_what_is_not_meant,
+        desk::a_filter_and_a_place_go_together,
         desk::a_mark_of_the_desk_waits_for_the_turn,
         edit::an_edit_keeps_the_old_bytes,
         edit::parked_events_and_the_outbox_are_shown,
@@ -85,6 +86,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         faults::what_is_committed_is_seen_at_once,
         faults::what_was_committed_is_there_for_the_next_store,
         faults::a_second_store_waits_for_the_first,
+        faults::a_lock_that_is_held_for_long_is_an_outage_and_passes,
         faults::two_stores_count_without_losing_one,
     ]
 }

@@ -96,6 +96,14 @@ pub(crate) async fn each_filter_of_the_desk_finds_its_failures(place: &dyn Place
         let tally = desk.count(&filter).await.expect("a count");
         assert_eq!(tally.count, found.len() as u64, "{name} {value}");
     }
+    for (states, found) in [
+        (vec![FailureState::Open, FailureState::Discarded], vec![3, 2, 1, 0]),
+        (vec![FailureState::Retrying, FailureState::Discarded], vec![0]),
+        (vec![FailureState::Retrying, FailureState::Resolved], vec![]),
+    ] {
+        let filter = Filter { states, ..Filter::default() };
+        assert_eq!(all(&*desk, &filter, Limit::DEFAULT).await.0, uuids(&found), "{filter:?}");
+    }
     let groups = desk.groups(&Filter::open(), Limit::DEFAULT).await.expect("groups");
     let seen: Vec<_> = groups.iter().map(|group| (group.fingerprint.as_str(), group.count, group.example)).collect();
     assert_eq!(seen, [("id_conflict", 2, uuids(&[3])[0]), ("a/t/x", 1, uuids(&[1])[0])], "the most frequent first");
@@ -147,6 +155,35 @@ pub(crate) async fn marks_of_many_go_step_by_step_from_the_oldest(place: &dyn Pl
     // Whatever the filter says, only what the mark is for.
     let step = desk.mark_next(Mark::Discard, &Filter::default(), None, Limit::MAX).await.expect("a step");
     assert_eq!(step.changed, 4);
+}
+
+/// The page begins where the last one ended, and the filter's own ends stay.
+pub(crate) async fn a_filter_and_a_place_go_together(place: &dyn Place) {
+    let desk = desk_with(place, numbered(0..9)).await;
+    let second = |number| Some(now() + Duration::from_secs(number));
+    for (since, until, found) in [
+        (second(1), None, vec![8, 7, 6, 5, 4, 3]),
+        (None, second(2), vec![5, 4, 3, 2, 1, 0]),
+        (second(1), second(2), vec![5, 4, 3]),
+        (second(2), second(1), vec![]),
+        (None, None, vec![8, 7, 6, 5, 4, 3, 2, 1, 0]),
+    ] {
+        let filter = Filter { since, until, ..Filter::open() };
+        for most in ["1", "2", "3", "500"] {
+            assert_eq!(all(&*desk, &filter, limit(most)).await.0, uuids(&found), "{filter:?}, {most} at a time");
+        }
+        // The other way round, as marks go; each once.
+        let (mut marked, mut after) = (0, None);
+        for _ in 0..9 {
+            let step = desk.mark_next(Mark::Discard, &filter, after, limit("2")).await.expect("a step");
+            (marked, after) = (marked + step.changed, step.next);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((marked, after), (found.len() as u64, None), "{filter:?}");
+        place.tamper(sql("UPDATE failures SET state = 'open'")).await;
+    }
 }
 
 /// What is not for this mark takes no place in a step.
