@@ -2,6 +2,7 @@
 //! the worker's loops: events are handed in ([`Ingest`]), and what is published is followed ([`Tail`]). None knows what an event
 //! means. Source and sink reconnect by themselves: an outage is a wait, never an error.
 
+pub mod embedded;
 pub mod rabbitmq;
 
 use async_trait::async_trait;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError, LogFormat, Sources};
 use crate::telemetry;
 
+mod dev;
 mod events;
 mod exceptions;
 mod exit;
@@ -60,6 +61,8 @@ Exit codes: 0 ok, 1 check failed or partly done, 2 usage, 3 configuration or rul
 enum Command {
     /// Run the worker
     Run,
+    /// Run the worker on embedded parts, with a sample: nothing has to be installed
+    Dev(dev::Command),
     /// The database's schema, and who may do what in it
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -96,7 +99,7 @@ pub fn main() -> ExitCode {
     let Err(error) = dispatch(arguments) else { return ExitCode::SUCCESS };
     if is_worker {
         // Its stderr is a log, read by machines. Without a valid configuration the log has not begun yet.
-        telemetry::start(LogFormat::Auto);
+        telemetry::start(LogFormat::Auto, "info");
         tracing::error!(exit.code = error.code as u8, "{}", error.message);
     } else {
         output::tell(&format!("reprieve: {}", error.message));
@@ -105,31 +108,41 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
-    let sources = Sources { flags: arguments.set, environment: std::env::vars_os().collect(), file: arguments.config };
+    let mut sources =
+        Sources { flags: arguments.set, environment: std::env::vars_os().collect(), file: arguments.config };
+    let (mut command, mut level) = (arguments.command, "info");
+    if let Command::Dev(dev) = &mut command {
+        sources = dev.settle(sources)?;
+        // What happens is told to the person; the log adds what is wrong.
+        level = "warn";
+    }
     let config = Config::load(&sources)?;
-    telemetry::start(config.log_format);
+    telemetry::start(config.log_format, level);
     let output = Output::new(arguments.output, arguments.color);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| ExitError::failed(format!("cannot start the runtime: {error}")))?;
-    let result = runtime.block_on(async {
-        match arguments.command {
-            Command::Run => run::run(&config).await,
-            Command::Migrate(command) => migrate::run(command, &config, &output).await,
-            Command::Topology(command) => topology::run(command, &config, &output).await,
-            Command::Events(command) => events::run(command, &config, &output).await,
-            Command::Exceptions(command) => exceptions::run(command, &config, &output).await,
-            Command::Rules(command) => rules::run(command, &config, &output).await,
-            Command::Failures(command) => failures::run(command, &config, &output).await,
-            Command::Parked(command) => parked::run(command, &config, &output).await,
-            Command::Outbox(command) => outbox::run(command, &config, &output).await,
-            Command::Schema(command) => schema::run(command, &output),
-        }
-    });
+    let result = runtime.block_on(run(command, &config, &output));
     // Whoever still reads a file that does not answer is not waited for.
     runtime.shutdown_background();
     result
+}
+
+async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
+    match command {
+        Command::Run => run::run(config).await,
+        Command::Dev(command) => dev::run(command, config, output).await,
+        Command::Migrate(command) => migrate::run(command, config, output).await,
+        Command::Topology(command) => topology::run(command, config, output).await,
+        Command::Events(command) => events::run(command, config, output).await,
+        Command::Exceptions(command) => exceptions::run(command, config, output).await,
+        Command::Rules(command) => rules::run(command, config, output).await,
+        Command::Failures(command) => failures::run(command, config, output).await,
+        Command::Parked(command) => parked::run(command, config, output).await,
+        Command::Outbox(command) => outbox::run(command, config, output).await,
+        Command::Schema(command) => schema::run(command, output),
+    }
 }
 
 impl From<ConfigError> for ExitError {

@@ -1,16 +1,18 @@
 //! The worker's HTTP side: probes for the orchestrator, metrics for who watches, look-ups for people, and the marks an operator
-//! makes. No pages, no ingest yet. Who may ask is decided in `auth`, what is answered in [`api`], [`desk`] and `probes`.
+//! makes; events come in through `ingest` and are followed through `stream`. No pages yet. Who may ask is decided in `auth`, what is
+//! answered in [`api`], [`desk`] and `probes`. [`client`] is the other end, for the command line.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 
+use crate::broker::{Ingest, Tail};
 use crate::config::Secret;
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -19,12 +21,16 @@ use crate::store::desk::Desk;
 
 pub mod api;
 mod auth;
+pub mod client;
 pub mod desk;
+mod ingest;
 mod metrics;
 mod probes;
 mod problem;
 mod serve;
+mod stream;
 
+pub use ingest::{BATCHED_BYTES_MAX, BATCHED_EVENTS_MAX};
 pub use serve::serve;
 
 use problem::problem;
@@ -32,8 +38,17 @@ use problem::problem;
 /// Longest time for one answer; every statement behind it has a shorter limit of its own, so it is only reached when the
 /// database is in trouble.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest body that is read. Nothing that is built reads one.
+/// Largest body that is read, of what is not handed in as events.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Whom events are taken from over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Senders {
+    /// Whoever may ask the API.
+    Any,
+    /// Users that a broker vouches for, as `[trust]` wants it: over HTTP there is none.
+    Vouched,
+}
 
 /// What the answers are made of.
 #[derive(Clone)]
@@ -44,6 +59,12 @@ pub struct State {
     pub views: Arc<dyn Views>,
     /// The operator's desk.
     pub desk: Arc<dyn Desk>,
+    /// Takes events.
+    pub ingest: Arc<dyn Ingest>,
+    /// Lets what is published be followed.
+    pub tail: Arc<dyn Tail>,
+    /// Whom events are taken from.
+    pub senders: Senders,
     /// What is counted.
     pub metrics: Metrics,
     /// The bearer token of the API; without one it answers to loopback only.
@@ -61,11 +82,15 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/failure-groups", get(desk::groups))
         .route("/api/v1/parked", get(desk::parked))
         .route("/api/v1/outbox", get(desk::outbox))
+        .route("/api/v1/events", get(stream::events).post(ingest::events))
         // Unknown paths are guarded too: whoever may not ask does not learn what there is.
         .route("/api", any(not_found))
         .route("/api/", any(not_found))
         .route("/api/{*rest}", any(not_found))
         .method_not_allowed_fallback(not_allowed)
+        .layer(Extension(ingest::Places::new()))
+        .layer(Extension(stream::Places::new()))
+        // Last, so that it is first: whoever may not ask is told before anything is read.
         .layer(middleware::from_fn_with_state(state.clone(), auth::guard));
     Router::new()
         .merge(api)

@@ -15,9 +15,10 @@ const NOISY: [&str; 5] = ["sqlx", "async_rs", "hyper", "rustls", "executor_trait
 /// parameters of a URL (the driver, of those it does not know).
 const SILENT: [&str; 2] = ["lapin", "sqlx_postgres::options"];
 
-/// Starts logging. Called once, after the configuration is read; a second call changes nothing.
-pub fn start(format: LogFormat) {
-    let filter = filter(std::env::var(EnvFilter::DEFAULT_ENV).ok().as_deref());
+/// Starts logging, from `level` on unless `RUST_LOG` says otherwise. Called once, after the configuration is read; a second call
+/// changes nothing.
+pub fn start(format: LogFormat, level: &str) {
+    let filter = filter(std::env::var(EnvFilter::DEFAULT_ENV).ok().as_deref(), level);
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let started = if is_json(format) {
@@ -43,9 +44,9 @@ pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// `RUST_LOG`, or `info`; libraries stay quiet unless they are named.
-fn filter(wanted: Option<&str>) -> EnvFilter {
-    let wanted = wanted.filter(|text| !text.trim().is_empty()).unwrap_or("info");
+/// `RUST_LOG`, or the level; libraries stay quiet unless they are named.
+fn filter(wanted: Option<&str>, level: &str) -> EnvFilter {
+    let wanted = wanted.filter(|text| !text.trim().is_empty()).unwrap_or(level);
     let unnamed = |names: &'static [&str], level: &'static str| {
         names.iter().filter(|name| !wanted.contains(*name)).map(move |name| format!("{name}={level}"))
     };
@@ -68,12 +69,12 @@ mod tests {
 
     #[test]
     fn libraries_are_quiet_unless_they_are_named() {
-        assert!(filter(None).to_string().contains("lapin=off"));
-        let named = filter(Some("debug,lapin=trace")).to_string();
+        assert!(filter(None, "info").to_string().contains("lapin=off"));
+        let named = filter(Some("debug,lapin=trace"), "info").to_string();
         assert!(
             named.contains("lapin=trace") && !named.contains("lapin=off") && named.contains("sqlx=warn"),
             "{named}"
         );
-        assert!(filter(Some(" ")).to_string().contains("info"));
+        assert!(filter(Some(" "), "info").to_string().contains("info"));
     }
 }

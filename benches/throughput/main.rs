@@ -1,6 +1,8 @@
 //! How fast, side by side: the release binary against a worker as a team would write it in an afternoon, one transaction per
 //! message with 16 handlers, of the same logic (the same decoder, the same plan, the same tables, the same outputs).
 //!
+//! A third run has no servers: the same traffic is handed in over HTTP to the worker on embedded parts.
+//!
 //! `cargo bench` starts private servers, fills the queue, starts the one or the other, and takes the time until every
 //! output has arrived. Rounds alternate; ratios are of one round, since absolute times drift.
 //!
@@ -59,21 +61,72 @@ fn setting(name: &str, default: usize) -> usize {
 async fn bench() {
     let events = setting("REPRIEVE_BENCH_EVENTS", 10_000) / 2 * 2;
     let rounds = setting("REPRIEVE_BENCH_ROUNDS", 3);
-    let mut ratios = Vec::new();
+    let (mut ratios, mut embedded_ratios) = (Vec::new(), Vec::new());
     println!("{events} events a run: half submissions with one reviewer (4 outputs), half final approvals (3 outputs)");
     for round in 1..=rounds {
         let ours = run(&format!("ours{round}"), events, Kind::Reprieve).await;
         let theirs = run(&format!("peer{round}"), events, Kind::Peer).await;
-        let (ours, theirs) = (rate(events, ours), rate(events, theirs));
+        let embedded = embedded(&format!("embedded{round}"), events).await;
+        let [ours, theirs, embedded] = [ours, theirs, embedded].map(|time| rate(events, time));
         ratios.push(ours / theirs);
+        embedded_ratios.push(embedded / ours);
         println!(
-            "round {round}: reprieve {ours:.0} events/s, one transaction per message {theirs:.0} events/s, ratio {:.2}",
-            ours / theirs
+            "round {round}: reprieve {ours:.0} events/s, one transaction per message {theirs:.0} events/s, ratio {:.2}; \
+             embedded {embedded:.0} events/s, ratio {:.2}",
+            ours / theirs,
+            embedded / ours
         );
     }
+    spread("reprieve / one transaction per message", ratios);
+    spread("embedded / with servers", embedded_ratios);
+}
+
+fn spread(name: &str, mut ratios: Vec<f64>) {
     ratios.sort_by(f64::total_cmp);
     let median = ratios.get(ratios.len() / 2).unwrap();
-    println!("ratio: min {:.2}, median {median:.2}, max {:.2}", ratios.first().unwrap(), ratios.last().unwrap());
+    println!("{name}: min {:.2}, median {median:.2}, max {:.2}", ratios.first().unwrap(), ratios.last().unwrap());
+}
+
+/// Clients that hand in over HTTP at a time, and events in one of their requests.
+const CLIENTS: usize = 4;
+const TOGETHER: usize = 250;
+
+/// Hands in the same traffic over HTTP, in waves, until all is answered: then every outcome is committed, and every output is in the log.
+async fn embedded(name: &str, events: usize) -> Duration {
+    let folder = support::watchdog::root().join(name);
+    std::fs::create_dir(&folder).unwrap();
+    let setup = support::worker::WorkerSetup::new(&folder)
+        .rules(RULES)
+        .env("RUST_LOG", "warn")
+        .database_url(&format!("sqlite://{}", folder.join("reprieve.db").display()))
+        .amqp_url("embedded:");
+    let worker = setup.start();
+    worker.wait_ready(Duration::from_secs(20)).await;
+    let address = worker.address();
+    let messages = traffic(events);
+    let requests: Vec<String> = messages
+        .chunks(TOGETHER)
+        .map(|chunk| {
+            let bodies = chunk.iter().map(|message| std::str::from_utf8(&message.body).unwrap());
+            format!("[{}]", bodies.collect::<Vec<_>>().join(","))
+        })
+        .collect();
+    let begun = Instant::now();
+    futures_util::StreamExt::for_each_concurrent(futures_util::stream::iter(requests), CLIENTS, async |request| {
+        let content_type = "application/cloudevents-batch+json";
+        let answer = support::http::post(address, "/api/v1/events", content_type, request.as_bytes()).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    })
+    .await;
+    let time = begun.elapsed();
+    println!(
+        "  embedded: worker CPU {:.0} us/event, peak memory {} MB",
+        cpu_us(worker.pid()) / rate(events, Duration::from_secs(1)),
+        memory_mb(worker.pid())
+    );
+    worker.sigterm();
+    worker.wait_exit(Duration::from_secs(25)).await;
+    time
 }
 
 fn rate(events: usize, time: Duration) -> f64 {

@@ -1,7 +1,8 @@
 //! `RabbitMQ`: the ports of [`crate::broker`] over AMQP 0-9-1, and the objects on the broker. The only place that names lapin.
 //!
 //! It knows queues, exchanges and connections, never what an event means. Start with `link` (a connection that rebuilds
-//! itself), then [`source`] and [`sink`]; [`topology`] is the table of objects, [`client`] publishes for an operator.
+//! itself), then [`source`] and [`sink`]; [`topology`] is the table of objects, [`client`] publishes for an operator, [`ingest`] and
+//! [`tail`] are there for what comes and goes over HTTP.
 
 mod batching;
 pub mod client;
@@ -10,18 +11,24 @@ mod frames;
 mod guard;
 mod header;
 mod incoming;
+pub mod ingest;
 mod link;
 pub mod sink;
 pub mod source;
+pub mod tail;
 mod tls;
 pub mod topology;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use ingest::RabbitIngest;
 pub use sink::RabbitSink;
 pub use source::RabbitSource;
+pub use tail::RabbitTail;
 pub use tls::Certificates;
+
+use super::BrokerError;
 
 /// The longest silence of the broker while something is awaited from it. Past it the connection is dropped: a broker that
 /// is this slow is as good as gone, and what was sent comes again.
@@ -98,6 +105,31 @@ pub enum RabbitError {
     },
 }
 
+/// Begin the broker's words where it says no for now only: it is being stopped, or short of something.
+const PASSING: [&str; 3] = ["CONNECTION_FORCED", "RESOURCE_ERROR", "INTERNAL_ERROR"];
+
+impl RabbitError {
+    /// As those get it who hand in or follow. `rights` says which ones the user of the worker needs for it.
+    fn for_others(self, rights: &str) -> BrokerError {
+        match self {
+            Self::Refused { ref why, .. } if PASSING.iter().any(|word| why.starts_with(word)) => {
+                BrokerError::Away(self.to_string())
+            }
+            Self::Refused { action, why, remedy } => {
+                // Who could not even log in, or enter the vhost, has that to mend first.
+                let right = why.starts_with("ACCESS_REFUSED") && !action.starts_with("connect");
+                let remedy = if right {
+                    format!("grant the user {rights}, as `reprieve topology print` shows")
+                } else {
+                    remedy.into()
+                };
+                BrokerError::Refused(format!("RabbitMQ refused to {action}: {why}; {remedy}"))
+            }
+            Self::Unreachable { .. } => BrokerError::Away(self.to_string()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +157,22 @@ mod tests {
             assert_eq!(warning.is_some(), warned, "{uri}");
             assert!(!warning.unwrap_or_default().contains("hunter2"), "{uri}");
         }
+    }
+
+    #[test]
+    fn a_no_for_now_is_no_refusal() {
+        #[track_caller]
+        fn check(error: RabbitError, no: bool, says: &str) {
+            let error = error.for_others("write on x");
+            assert_eq!(matches!(error, BrokerError::Refused(_)), no, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let refused =
+            |action: &str, why: &str| RabbitError::Refused { action: action.into(), why: why.into(), remedy: "r" };
+        check(refused("publish", "ACCESS_REFUSED - access to x"), true, "; grant the user write on x, as");
+        check(refused("connect to h", "ACCESS_REFUSED - Login was refused"), true, "; r");
+        check(refused("publish", "NOT_FOUND - no exchange"), true, "; r");
+        check(refused("publish", "CONNECTION_FORCED - broker forced"), false, "CONNECTION_FORCED");
+        check(RabbitError::Unreachable { action: "publish".into(), why: "gone".into() }, false, "gone");
     }
 }

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::broker::BrokerError;
 use crate::broker::rabbitmq::RabbitError;
 use crate::store::desk::DeskError;
 use crate::store::postgres::BadUrl;
 use crate::store::postgres::grants::BadRole;
 use crate::store::postgres::migrate::SchemaError;
+use crate::store::sqlite::lock::LockError;
 
 /// What kind of end it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,16 @@ impl From<RabbitError> for ExitError {
     }
 }
 
+impl From<BrokerError> for ExitError {
+    fn from(error: BrokerError) -> Self {
+        let code = match error {
+            BrokerError::Away(_) => Code::Unreachable,
+            BrokerError::Refused(_) => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<SchemaError> for ExitError {
     fn from(error: SchemaError) -> Self {
         let code = match error {
@@ -85,6 +97,16 @@ impl From<SchemaError> for ExitError {
             | SchemaError::TooNew { .. }
             | SchemaError::Encoding(_)
             | SchemaError::FsyncOff => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<LockError> for ExitError {
+    fn from(error: LockError) -> Self {
+        let code = match error {
+            LockError::Held { .. } => Code::Refused,
+            LockError::Io { .. } => Code::Unreachable,
         };
         Self::new(code, error.to_string())
     }

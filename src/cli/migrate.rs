@@ -7,7 +7,8 @@ use super::output::{Output, Paint, columns};
 use super::{Code, ExitError};
 use crate::config::{Config, Database};
 use crate::store::postgres::grants;
-use crate::store::postgres::migrate::{self, MigrationStatus};
+use crate::store::schema::MigrationStatus;
+use crate::store::{postgres, sqlite};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -50,17 +51,16 @@ fn rows(steps: Vec<MigrationStatus>) -> Vec<Row> {
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
-    let url = || match config.database()? {
-        Database::Postgres(url) => Ok(url.expose()),
-        Database::Sqlite(_) => Err(ExitError::new(Code::Configuration, "sqlite is not built yet")),
-    };
     match command {
         Command::Up => {
-            migrate::up(url()?).await?;
-            output.list(&rows(migrate::status(url()?).await?), table)
+            match config.database()? {
+                Database::Postgres(url) => postgres::migrate::up(url.expose()).await?,
+                Database::Sqlite(file) => sqlite::migrate::up(&file).await?,
+            }
+            output.list(&rows(status(config).await?), table)
         }
         Command::Status => {
-            let steps = migrate::status(url()?).await?;
+            let steps = status(config).await?;
             let missing = steps.iter().filter(|step| !step.applied).count();
             output.list(&rows(steps), table)?;
             match missing {
@@ -71,11 +71,22 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
         Command::Grants { role, apply } => {
             let sql = grants::statements(&role)?;
             if apply {
-                grants::apply(url()?, sql.clone()).await?;
+                let Database::Postgres(url) = config.database()? else {
+                    let why = "an SQLite file has no roles: who may read and write it is up to the file system";
+                    return Err(ExitError::new(Code::Configuration, why));
+                };
+                grants::apply(url.expose(), sql.clone()).await?;
             }
             output.object(&Granted { role, applied: apply, sql }, |granted, _| granted.sql.trim_end().to_owned())
         }
     }
+}
+
+async fn status(config: &Config) -> Result<Vec<MigrationStatus>, ExitError> {
+    Ok(match config.database()? {
+        Database::Postgres(url) => postgres::migrate::status(url.expose()).await?,
+        Database::Sqlite(file) => sqlite::migrate::status(&file).await?,
+    })
 }
 
 fn table(steps: &[Row], paint: Paint) -> String {

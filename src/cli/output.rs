@@ -53,6 +53,11 @@ impl Output {
         Self { format, paint: if colored { Paint::Ansi } else { Paint::Plain } }
     }
 
+    /// Whether what is printed for people is colored.
+    pub(super) fn paint(&self) -> Paint {
+        self.paint
+    }
+
     /// Prints one object: as the table `render` makes of it, or as JSON.
     pub(super) fn object<T: Serialize>(
         &self,
@@ -65,6 +70,25 @@ impl Output {
             Format::Json | Format::Jsonl => serde_json::to_string(value).map_err(unprintable)?,
         };
         print(&text)
+    }
+
+    /// Prints one event of many that come one after the other: as the line `render` makes of it, as it is stored on one line, or as a
+    /// document for people where one looks at it.
+    pub(super) fn text(
+        &self,
+        envelope: &str,
+        render: impl FnOnce(&str, Paint) -> String,
+    ) -> Result<Printed, ExitError> {
+        let text = match self.format {
+            Format::Table => render(envelope, self.paint),
+            Format::Json if io::stdout().is_terminal() => {
+                let value: serde_json::Value = serde_json::from_str(envelope).map_err(unprintable)?;
+                serde_json::to_string_pretty(&value).map_err(unprintable)?
+            }
+            // Between the tokens of JSON, the only place where a line can end, a space is the same.
+            Format::Json | Format::Jsonl => envelope.replace(['\n', '\r'], " "),
+        };
+        write_out(|stdout| writeln!(stdout, "{text}"))
     }
 
     /// Prints items that are all there are: see [`Output::page`].
@@ -105,7 +129,7 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), ExitError> {
     if io::stdout().is_terminal() {
         return Err(ExitError::new(Code::Usage, "raw bytes are not printed on a terminal: add > FILE"));
     }
-    write_out(|stdout| stdout.write_all(bytes))
+    write_out(|stdout| stdout.write_all(bytes)).map(drop)
 }
 
 /// Whether text gets colors.
@@ -173,6 +197,11 @@ pub(super) fn columns(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Prints text for people, which is all the data there is.
+pub(super) fn say(text: &str) -> Result<(), ExitError> {
+    print(text)
+}
+
 /// Says something to the person, beside the data.
 pub(super) fn tell(text: &str) {
     // Nobody is left to be told that stderr is gone.
@@ -183,17 +212,25 @@ fn print(text: &str) -> Result<(), ExitError> {
     if text.is_empty() {
         return Ok(());
     }
-    write_out(|stdout| writeln!(stdout, "{text}"))
+    write_out(|stdout| writeln!(stdout, "{text}")).map(drop)
 }
 
-fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<(), ExitError> {
+/// What became of what was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Printed {
+    /// It is out.
+    All,
+    /// Nobody reads any more.
+    Enough,
+}
+
+fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<Printed, ExitError> {
     let mut stdout = io::stdout().lock();
     match write(&mut stdout).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Printed::All),
         // `| head` has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(ExitError::failed(format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Printed::Enough),
+        Err(error) => Err(ExitError::failed(format!("cannot write to stdout: {error}"))),
     }
 }
 

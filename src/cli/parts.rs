@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use super::{Code, ExitError};
-use crate::broker::rabbitmq::{self, Certificates};
+use crate::broker::Tail;
+use crate::broker::rabbitmq::{self, Certificates, RabbitTail};
 use crate::config::{Broker, Config, Database};
+use crate::http::client::Client;
 use crate::store::Views;
 use crate::store::desk::Desk;
 use crate::store::postgres::desk::PostgresDesk;
 use crate::store::postgres::submissions::PostgresSubmissions;
 use crate::store::postgres::views::PostgresViews;
+use crate::store::sqlite::desk::SqliteDesk;
+use crate::store::sqlite::submissions::SqliteSubmissions;
+use crate::store::sqlite::views::SqliteViews;
 use crate::store::submissions::Submissions;
 
 /// Largest rules file that is read. Thousands of rules with their groups are a tenth of it; without a bound a wrong path would be read
@@ -42,11 +47,28 @@ pub(super) fn rabbit_names(config: &Config) -> rabbitmq::Settings {
     }
 }
 
+/// The running worker of this machine.
+pub(super) fn worker(config: &Config) -> Result<Client, ExitError> {
+    if config.http_listen.port() == 0 {
+        let why = "http.listen leaves the port open, so nobody knows where the worker is: set REPRIEVE_HTTP_LISTEN";
+        return Err(ExitError::new(Code::Configuration, why));
+    }
+    Ok(Client::new(config.http_listen, config.http_token.clone()))
+}
+
+/// What is published: by the broker, or told by the worker whose broker it is.
+pub(super) fn tail(config: &Config) -> Result<Box<dyn Tail>, ExitError> {
+    match config.broker()? {
+        Broker::Rabbit(_) => Ok(Box::new(RabbitTail::new(rabbit(config)?))),
+        Broker::Embedded => Ok(Box::new(worker(config)?)),
+    }
+}
+
 /// The operator's desk.
 pub(super) fn desk(config: &Config) -> Result<Arc<dyn Desk>, ExitError> {
     Ok(match config.database()? {
         Database::Postgres(url) => Arc::new(PostgresDesk::new(url.expose())?),
-        Database::Sqlite(_) => return Err(not_built()),
+        Database::Sqlite(file) => Arc::new(SqliteDesk::new(&file)),
     })
 }
 
@@ -54,7 +76,7 @@ pub(super) fn desk(config: &Config) -> Result<Arc<dyn Desk>, ExitError> {
 pub(super) fn views(config: &Config) -> Result<Arc<dyn Views>, ExitError> {
     Ok(match config.database()? {
         Database::Postgres(url) => Arc::new(PostgresViews::new(url.expose())?),
-        Database::Sqlite(_) => return Err(not_built()),
+        Database::Sqlite(file) => Arc::new(SqliteViews::new(&file)),
     })
 }
 
@@ -62,10 +84,6 @@ pub(super) fn views(config: &Config) -> Result<Arc<dyn Views>, ExitError> {
 pub(super) fn submissions(config: &Config) -> Result<Box<dyn Submissions>, ExitError> {
     Ok(match config.database()? {
         Database::Postgres(url) => Box::new(PostgresSubmissions::new(url.expose())?),
-        Database::Sqlite(_) => return Err(not_built()),
+        Database::Sqlite(file) => Box::new(SqliteSubmissions::new(&file)),
     })
-}
-
-fn not_built() -> ExitError {
-    ExitError::new(Code::Configuration, "sqlite is not built yet")
 }

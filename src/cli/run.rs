@@ -1,6 +1,7 @@
 //! `reprieve run`: the worker with its HTTP side, from the first look at the settings to the drained end. The loops belong
-//! to the worker; here is what surrounds them.
+//! to the worker; here is what surrounds them. What they are made of, by the settings, is in `made`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -8,51 +9,84 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Code, ExitError, parts};
-use crate::broker::rabbitmq::{self, RabbitSink, RabbitSource};
-use crate::config::{Config, Database, Secret};
+use crate::broker::{Ingest, Tail};
+use crate::config::Config;
 use crate::domain::rules::RuleSet;
 use crate::health::Health;
 use crate::http;
 use crate::metrics::Metrics;
-use crate::retry::Waits;
-use crate::store::postgres::migrate::{self, FsyncOff, SchemaError};
-use crate::store::postgres::{PostgresStore, clear_text_warning};
 use crate::worker::{supervisor, turns};
 
+mod made;
 mod reload;
 
+use made::Made;
 use reload::Reload;
 
+/// A worker that runs, for who wants to do something beside it.
+pub(super) struct Beside {
+    pub(super) health: Health,
+    pub(super) ingest: Arc<dyn Ingest>,
+    pub(super) tail: Arc<dyn Tail>,
+}
+
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
+    let listener = listen(config.http_listen).await.map_err(|error| unbound(config.http_listen, &error))?;
+    work(config, listener, async |_| std::future::pending().await).await
+}
+
+pub(super) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+pub(super) fn unbound(address: SocketAddr, error: &std::io::Error) -> ExitError {
+    ExitError::new(Code::Configuration, format!("cannot listen on {address}: {error}; set REPRIEVE_HTTP_LISTEN"))
+}
+
+/// Works until a signal says to end, with `beside` at its side; that has no say in when it ends.
+pub(super) async fn work(
+    config: &Config,
+    listener: TcpListener,
+    beside: impl AsyncFnOnce(Beside),
+) -> Result<(), ExitError> {
     let metrics = Metrics::new();
     let rules = reload::start(config, &metrics)?;
-    let parts = Parts::new(config, rules.subscribe())?;
-    let in_clear = [parts.rabbit.warning(), clear_text_warning(parts.database_url.expose())?];
-    for warning in config.warnings().into_iter().chain(in_clear.into_iter().flatten()) {
+    let health = Health::default();
+    let made = made::make(config, &health).await?;
+    for warning in config.warnings().into_iter().chain(made.warnings.iter().cloned()) {
         tracing::warn!("{warning}");
     }
     let (mut signals, hangup) = (Signals::new()?, Reload::signal()?);
     start_line(&rules.borrow());
-    let health = Health::default();
-    let listener = TcpListener::bind(config.http_listen).await.map_err(|error| {
-        let listen = config.http_listen;
-        ExitError::new(Code::Configuration, format!("cannot listen on {listen}: {error}; set REPRIEVE_HTTP_LISTEN"))
-    })?;
-    let views = parts::views(config)?;
-    let desk = parts::desk(config)?;
-    let token = config.http_token.clone();
-    let router = http::router(http::State { health: health.clone(), views, desk, metrics: metrics.clone(), token });
+    let settings = turn_settings(config, rules.subscribe());
+    let router = http::router(http::State {
+        health: health.clone(),
+        views: parts::views(config)?,
+        desk: parts::desk(config)?,
+        metrics: metrics.clone(),
+        token: config.http_token.clone(),
+        ingest: Arc::clone(&made.ingest),
+        tail: Arc::clone(&made.tail),
+        senders: if config.trust.is_some() { http::Senders::Vouched } else { http::Senders::Any },
+    });
     let (stop, stopping) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
+    let address = listener.local_addr().unwrap_or(config.http_listen);
     // The probes go on answering while the worker drains: not ready, but alive.
     let serving = tokio::spawn(http::serve(listener, router, async move {
         // An error means that the sender is gone, and the worker with it.
         has_ended.wait_for(|ended| *ended).await.ok();
     }));
-    tracing::info!(http.listen = %config.http_listen, "probes and API answer on {}", config.http_listen);
+    tracing::info!(http.listen = %address, "probes and API answer on {address}");
     let reloading = tokio::spawn(Reload::new(config, rules, metrics).run(hangup));
+    let beside =
+        beside(Beside { health: health.clone(), ingest: Arc::clone(&made.ingest), tail: Arc::clone(&made.tail) });
     let result = {
-        let mut working = std::pin::pin!(worker(parts, health.clone(), stopping));
+        let mut working = std::pin::pin!(worker(made, settings, health.clone(), stopping));
+        let mut beside = std::pin::pin!(async {
+            beside.await;
+            std::future::pending::<()>().await;
+        });
         tokio::select! {
             biased;
             result = &mut working => result,
@@ -67,6 +101,7 @@ pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
                     () = tokio::time::sleep(config.shutdown_deadline) => abandon("shutdown.deadline has passed"),
                 }
             }
+            () = &mut beside => Ok(()),
         }
     };
     reloading.abort();
@@ -117,68 +152,36 @@ impl Signals {
 }
 
 /// The start-up checks, then the two loops until `stopping` holds true and all is drained.
-async fn worker(parts: Parts, health: Health, mut stopping: watch::Receiver<bool>) -> Result<(), ExitError> {
+async fn worker(
+    made: Made,
+    settings: turns::Settings,
+    health: Health,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), ExitError> {
     let checked = tokio::select! {
         biased;
-        checked = wait_for_schema(&parts) => checked,
+        checked = made.schema.wait(settings.wait_max) => checked,
         _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
     };
     checked?;
     health.serving.on();
-    let source = RabbitSource::new(parts.rabbit.clone(), health.broker_consume.clone());
-    let sink = RabbitSink::new(parts.rabbit, health.broker_publish.clone());
-    let store = PostgresStore::new(parts.database_url.expose(), health.database.clone(), parts.outbox_max)?;
-    let run = supervisor::run(Box::new(source), Box::new(store), Box::new(sink), parts.turns, stopping);
+    let Made { source, store, sink, .. } = made;
+    let run = supervisor::run(source, store, sink, settings, stopping);
     run.await.map_err(|error| ExitError::failed(error.to_string()))
 }
 
-/// What the worker is made of, checked before anything is started.
-struct Parts {
-    rabbit: rabbitmq::Settings,
-    database_url: Secret,
-    outbox_max: u64,
-    fsync_off: FsyncOff,
-    turns: turns::Settings,
-}
-
-impl Parts {
-    fn new(config: &Config, rules: watch::Receiver<Arc<RuleSet>>) -> Result<Self, ExitError> {
-        let offset = config.clock_offset;
-        Ok(Self {
-            rabbit: parts::rabbit(config)?,
-            database_url: match config.database()? {
-                Database::Postgres(url) => url.clone(),
-                Database::Sqlite(_) => return Err(ExitError::new(Code::Configuration, "sqlite is not built yet")),
-            },
-            outbox_max: config.outbox_max,
-            fsync_off: if config.database_allow_fsync_off { FsyncOff::Allowed } else { FsyncOff::Refused },
-            turns: turns::Settings {
-                batch_max: config.worker_batch_max,
-                source: config.source.clone(),
-                link: config.links_exception.clone(),
-                parking_ttl: config.parking_ttl,
-                parking_max: config.parking_max,
-                wait_max: config.retry_wait_max,
-                clock: Arc::new(move || chrono::Utc::now() + offset),
-                rules,
-                run: uuid::Uuid::new_v4(),
-                trust: config.trust.clone(),
-            },
-        })
-    }
-}
-
-/// A database that is away is waited for; one whose schema does not fit is refused.
-async fn wait_for_schema(parts: &Parts) -> Result<(), ExitError> {
-    let mut waits = Waits::new(parts.turns.wait_max);
-    loop {
-        match migrate::check(parts.database_url.expose(), parts.fsync_off).await {
-            Err(error @ SchemaError::Away(_)) => {
-                let wait = waits.next_wait();
-                tracing::warn!("{error}; trying again in {:.1} s", wait.as_secs_f32());
-                tokio::time::sleep(wait).await;
-            }
-            result => return Ok(result?),
-        }
+fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>) -> turns::Settings {
+    let offset = config.clock_offset;
+    turns::Settings {
+        batch_max: config.worker_batch_max,
+        source: config.source.clone(),
+        link: config.links_exception.clone(),
+        parking_ttl: config.parking_ttl,
+        parking_max: config.parking_max,
+        wait_max: config.retry_wait_max,
+        clock: Arc::new(move || chrono::Utc::now() + offset),
+        rules,
+        run: uuid::Uuid::new_v4(),
+        trust: config.trust.clone(),
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::json::Json;
 
 mod data;
 mod envelope;
+pub mod label;
 mod mode;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The operator's desk in the API, version 1. The command line shows the same objects and makes them with the same functions.
 
-mod query;
+pub(super) mod query;
 
 use std::sync::Arc;
 

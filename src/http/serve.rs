@@ -15,12 +15,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+mod life;
+
+pub(super) use life::Conversation;
+use life::{Life, Watched};
+
 /// Most connections at a time; the next ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 256;
 /// Longest wait for a request's head, also on a connection kept alive: slow senders must not hold the connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest life of a connection: who asks and never reads the answer must not hold it for ever.
-const LIFE_MAX: Duration = Duration::from_secs(60);
 /// After the shutdown began, running answers have so long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: it means that the process is out of file descriptors, which does not pass at once.
@@ -43,8 +46,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         let Some((stream, peer, permit)) = accepted else { continue };
         let (router, ending) = (router.clone(), ending.subscribe());
         connections.spawn(async move {
-            if tokio::time::timeout(LIFE_MAX, converse(stream, peer, router, ending)).await.is_err() {
-                tracing::debug!("an HTTP connection lived too long and was cut");
+            let life = Life::begin();
+            tokio::select! {
+                biased;
+                () = converse(stream, peer, router, ending, life.clone()) => {}
+                () = life.over() => tracing::debug!("an HTTP connection lived too long and was cut"),
             }
             drop(permit);
         });
@@ -70,8 +76,11 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<Accepte
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut ending: watch::Receiver<()>) {
-    let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(peer))));
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut ending: watch::Receiver<()>, life: Life) {
+    let conversation = Conversation::new(life.clone(), ending.clone());
+    let router = router.layer(Extension(ConnectInfo(peer))).layer(Extension(conversation));
+    let service = TowerToHyperService::new(router);
+    let stream = Watched { stream, life };
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

@@ -39,13 +39,23 @@ impl Views for Stored {
 pub(crate) fn state(token: Option<&str>) -> State {
     let desk = Arc::new(desk::tests::FakeDesk::default());
     let metrics = crate::metrics::Metrics::new();
-    State { health: Health::default(), views: Arc::new(Stored), desk, metrics, token: token.map(Secret::new) }
+    State {
+        health: Health::default(),
+        views: Arc::new(Stored),
+        desk,
+        ingest: Arc::new(ingest::tests::FakeIngest::default()),
+        tail: Arc::new(stream::tests::FakeTail::default()),
+        senders: Senders::Any,
+        metrics,
+        token: token.map(Secret::new),
+    }
 }
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
     content_type: String,
     challenge: Option<String>,
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: serde_json::Value,
 }
 
@@ -54,18 +64,30 @@ pub(crate) async fn ask(state: &State, peer: &str, path: &str, headers: &[(&str,
 }
 
 pub(crate) async fn send(state: &State, method: &str, peer: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    send_body(state, method, peer, path, headers, Body::empty()).await
+}
+
+pub(crate) async fn send_body(
+    state: &State,
+    method: &str,
+    peer: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Body,
+) -> Answer {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut request = request.body(Body::empty()).unwrap();
+    let mut request = request.body(body).unwrap();
     request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
     let response = router(state.clone()).oneshot(request).await.unwrap();
     let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     let (status, challenge) = (response.status().as_u16(), header("www-authenticate"));
     let content_type = header("content-type").unwrap();
+    let retry_after = header("retry-after");
     let body = serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap();
-    Answer { status, content_type, challenge, body }
+    Answer { status, content_type, challenge, retry_after, body }
 }
 
 pub(crate) const HERE: &str = "127.0.0.1:5000";

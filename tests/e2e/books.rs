@@ -140,7 +140,7 @@ async fn histories(stage: &Stage) {
 }
 
 /// Every expected output, no other, every copy the same; `sequence` is 1..n.
-fn outputs(events: &[Value], traffic: &Traffic) {
+pub(crate) fn outputs(events: &[Value], traffic: &Traffic) {
     let mut by_id: BTreeMap<&str, &Value> = BTreeMap::new();
     for event in events {
         let first = by_id.entry(event["id"].as_str().unwrap()).or_insert(event);

@@ -12,10 +12,13 @@
 mod bad_input;
 mod books;
 mod border;
+mod brokers;
 mod conservation;
 mod contract;
 mod crashes;
 mod desk;
+mod embedded;
+mod followed;
 mod harness;
 mod ledger;
 mod readme;
@@ -43,6 +46,7 @@ fn cases() -> Vec<Trial> {
     let mut cases = cases![crashes::each_server_is_away_for_a_minute];
     cases.extend(harness::cases());
     cases.extend(store::cases());
+    cases.extend(brokers::cases());
     cases.extend(cases![
         crashes::killed_after_receive,
         crashes::killed_inside_the_transaction,
@@ -76,10 +80,21 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+        embedded::killed_under_load_nothing_answered_is_lost,
+        embedded::sigterm_drains_what_was_handed_in,
+        embedded::a_full_disk_loses_nothing_that_was_answered,
+        embedded::a_folder_that_can_only_be_read_is_refused,
+        embedded::the_first_command_shows_a_day,
+        embedded::two_on_one_folder,
+        embedded::commands_work_beside_it,
         desk::failures_are_found_understood_and_marked,
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
         desk::the_api_shows_and_marks_the_same,
+        followed::what_is_handed_in_is_queued_as_it_is,
+        followed::what_is_published_is_followed_by_each,
+        followed::without_the_right_both_are_refused_by_name,
+        followed::a_broker_in_trouble_is_away_within_the_deadline,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
         readme::links_lead_somewhere,

@@ -1,4 +1,5 @@
-//! Publishes for an operator: what is given goes to `exceptions.inbound` as it is. One attempt, no outbox, no retries.
+//! Publishes for an operator: what is given goes to `exceptions.inbound` as it is. One attempt, no outbox, no retries. What comes
+//! over HTTP is sent by `ingest`.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -54,31 +55,64 @@ pub async fn publish_all(
     }
 }
 
+impl Inbound {
+    fn letter(self, user: Option<ShortString>) -> Result<Letter, RabbitError> {
+        let content_type = short(self.content_type)?;
+        let mut properties = BasicProperties::default().with_content_type(content_type).with_delivery_mode(PERSISTENT);
+        if let Some(user) = user {
+            properties = properties.with_user_id(user);
+        }
+        Ok(Letter { routing_key: short(self.routing_key)?, properties, body: self.body })
+    }
+}
+
 async fn send(
     channel: &Channel,
     exchange: ShortString,
     user: Option<ShortString>,
     message: Inbound,
 ) -> Result<(), RabbitError> {
-    let mut properties =
-        BasicProperties::default().with_content_type(short(message.content_type)?).with_delivery_mode(PERSISTENT);
-    if let Some(user) = user {
-        properties = properties.with_user_id(user);
-    }
-    // Mandatory: even the alternate exchange may have lost its queue, and then this would be confirmed and gone.
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let sent = channel.basic_publish(exchange, short(message.routing_key)?, options, &message.body, properties).await;
-    let confirmation = match sent {
-        Ok(confirm) => confirm.await,
-        Err(error) => Err(error),
-    };
-    match confirmation.map_err(|error| explain(ACTION, &error))? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested => Err(RabbitError::Refused {
+    match message.letter(user)?.send(channel, exchange).await? {
+        Taken::Yes => Ok(()),
+        Taken::ByNoQueue | Taken::Refused => Err(RabbitError::Refused {
             action: ACTION.into(),
             why: "a message was not taken by any queue".into(),
             remedy: "run `reprieve topology apply`",
         }),
+    }
+}
+
+/// A message for an exchange, ready to be sent.
+pub(super) struct Letter {
+    pub(super) routing_key: ShortString,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Vec<u8>,
+}
+
+/// What the broker did with a message. With several in flight lapin may hand a return to another message's confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    ByNoQueue,
+    /// A queue did not want it, or could not.
+    Refused,
+}
+
+impl Letter {
+    /// Publishes and waits for the confirm, for as long as that takes.
+    pub(super) async fn send(self, channel: &Channel, exchange: ShortString) -> Result<Taken, RabbitError> {
+        // Mandatory: even the alternate exchange may have lost its queue, and then this would be confirmed and gone.
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let sent = channel.basic_publish(exchange, self.routing_key, options, &self.body, self.properties).await;
+        let confirmation = match sent {
+            Ok(confirm) => confirm.await,
+            Err(error) => Err(error),
+        };
+        Ok(match confirmation.map_err(|error| explain(ACTION, &error))? {
+            Confirmation::Ack(None) => Taken::Yes,
+            Confirmation::Ack(Some(_)) => Taken::ByNoQueue,
+            Confirmation::Nack(_) | Confirmation::NotRequested => Taken::Refused,
+        })
     }
 }
 

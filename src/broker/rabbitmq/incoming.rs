@@ -8,9 +8,9 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use crate::broker::{Delivery, Properties};
 
 /// More headers than any honest publisher has; the rest is left out.
-const HEADERS_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 64;
 /// Bytes of one header's value: the longest one that is read is a trace context of 512. A longer one is left out.
-const HEADER_BYTES_MAX: usize = 1_024;
+pub(super) const HEADER_BYTES_MAX: usize = 1_024;
 /// Set by quorum queues from the second delivery on.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 

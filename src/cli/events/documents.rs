@@ -2,18 +2,13 @@
 //! Whether they are good events is not looked at, only whether they look like one: the rest is the worker's to judge, and
 //! people send bad ones to see that.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{BufRead, ErrorKind, Read};
 
-use serde::Deserialize;
 use serde_json::de::{IoRead, StreamDeserializer};
 use serde_json::value::RawValue;
 
-/// Where an event without a readable type goes: bound to the worker's queue like any `exception.#`.
-const UNREADABLE: &str = "exception.unreadable";
-/// AMQP carries a routing key in at most so many bytes.
-const ROUTING_KEY_BYTES_MAX: usize = 255;
+use crate::contract::inbound::label::Label;
 
 /// One event, as written.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,16 +98,7 @@ impl Iterator for Documents {
 }
 
 fn document(raw: Box<RawValue>) -> Document {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow, rename = "type")]
-        event_type: Cow<'a, str>,
-    }
-    let envelope = serde_json::from_str::<Envelope<'_>>(raw.get()).ok();
-    let routing_key = envelope
-        .map(|envelope| envelope.event_type.into_owned())
-        .filter(|key| (1..=ROUTING_KEY_BYTES_MAX).contains(&key.len()))
-        .unwrap_or_else(|| UNREADABLE.to_owned());
+    let Label { routing_key, .. } = Label::of_envelope(raw.get().as_bytes());
     let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()).unwrap_or_default();
     let is_envelope = ["specversion", "type"].iter().all(|name| members.contains_key(*name));
     let shape = if is_envelope { Shape::Envelope } else { Shape::Other };
@@ -147,6 +133,8 @@ fn skip_space(input: &mut Input, start: &mut (usize, usize)) -> std::io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const UNREADABLE: &str = "exception.unreadable";
 
     fn split(text: impl Into<Vec<u8>>) -> Vec<Result<Document, SyntaxError>> {
         Documents::new("in.json", Box::new(std::io::Cursor::new(text.into()))).collect()

@@ -11,11 +11,11 @@ use crate::store::desk::{Filter, Limit};
 
 /// Parameters by name.
 #[derive(Debug)]
-pub(super) struct Query(BTreeMap<String, String>);
+pub(in crate::http) struct Query(BTreeMap<String, String>);
 
 impl Query {
     /// Reads the parameters, of which each has to be known.
-    pub(super) fn read(uri: &Uri, known: &[&str]) -> Result<Self, String> {
+    pub(in crate::http) fn read(uri: &Uri, known: &[&str]) -> Result<Self, String> {
         let mut values = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             if !known.contains(&name.as_ref()) {
@@ -45,7 +45,7 @@ impl Query {
     }
 
     /// A value that has a text form of its own.
-    pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, String> {
+    pub(in crate::http) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, String> {
         self.0.get(name).map(|text| text.parse().map_err(|error| told(name, &error))).transpose()
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// An answer takes milliseconds; a worker that is frozen gives none.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+/// An answer takes milliseconds, and 10 s when the worker cannot commit; one that is frozen gives none.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// What came back.
 #[derive(Debug)]
@@ -24,10 +24,23 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Response> {
 
 /// The same with another method, and an empty body.
 pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str) -> Result<Response> {
+    send(address, &format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"), b"").await
+}
+
+/// Sends a body.
+pub(crate) async fn post(address: SocketAddr, path: &str, content_type: &str, body: &[u8]) -> Result<Response> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    send(address, &head, body).await
+}
+
+async fn send(address: SocketAddr, head: &str, body: &[u8]) -> Result<Response> {
     let answer = tokio::time::timeout(ANSWER_TIME_MAX, async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok::<_, Error>(answer)

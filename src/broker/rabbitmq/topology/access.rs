@@ -95,6 +95,28 @@ const USERS: &[User] = &[
     },
 ];
 
+/// Queues to which the broker gives the name: those of who follows over HTTP. They take no prefix.
+const OF_THE_BROKER: &str = "amq.gen*";
+
+/// What the worker's user needs besides where it serves more than the queues. Not among what is imported: a worker that nobody hands
+/// anything to shall not be able to say what upstream says.
+struct Extra {
+    purpose: &'static str,
+    configure: &'static [&'static str],
+    write: &'static [&'static str],
+    read: &'static [&'static str],
+}
+
+const EXTRAS: &[Extra] = &[
+    Extra { purpose: "takes events over HTTP too", configure: &[], write: &[INBOUND], read: &[] },
+    Extra {
+        purpose: "lets what is published be followed over HTTP",
+        configure: &[OF_THE_BROKER],
+        write: &[OF_THE_BROKER],
+        read: &[OF_THE_BROKER, EVENTS],
+    },
+];
+
 impl User {
     /// Its rights on names, and on the routing keys of a topic exchange where it has any business with one. A user without the
     /// latter is not limited by the broker, so each that may write or bind has them.
@@ -146,7 +168,31 @@ pub(super) fn table(settings: &Settings) -> String {
             line(format_args!("    routing keys of {}: write {write}  read {read}", settings.name(exchange)));
         }
     }
+    extras(settings, &mut text);
     text
+}
+
+/// The worker's rights where it serves HTTP: each way by itself, and both, as the broker's own tool takes them.
+fn extras(settings: &Settings, text: &mut String) {
+    let Some(worker) = USERS.first() else { return };
+    let name = settings.name(worker.name);
+    let rights = |extras: &[Extra]| {
+        let with = |own: &[&'static str], more: fn(&Extra) -> &'static [&'static str]| {
+            let all: Vec<_> = own.iter().chain(extras.iter().flat_map(more)).copied().collect();
+            of_names(settings, &all)
+        };
+        let configure = with(worker.configure, |extra| extra.configure);
+        let write = with(worker.write, |extra| extra.write);
+        let read = with(worker.read, |extra| extra.read);
+        format!("rabbitmqctl set_permissions {name} '{configure}' '{write}' '{read}'")
+    };
+    let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes everything");
+    for extra in EXTRAS {
+        line(format_args!("where {name} {}:", extra.purpose));
+        line(format_args!("    {}", rights(std::slice::from_ref(extra))));
+    }
+    line(format_args!("where it does both:"));
+    line(format_args!("    {}", rights(EXTRAS)));
 }
 
 /// The trust table that says about `type` what the permissions say about the routing key, as it stands in the settings.
@@ -165,7 +211,8 @@ fn of_names(settings: &Settings, names: &[&str]) -> String {
 
 /// A regular expression that fits these names and nothing else; the broker anchors nothing by itself.
 fn expression(prefix: &str, names: &[&str]) -> String {
-    let escaped: Vec<String> = names.iter().map(|name| escape(&format!("{prefix}{name}"))).collect();
+    let named = |name: &&str| if *name == OF_THE_BROKER { (*name).to_owned() } else { format!("{prefix}{name}") };
+    let escaped: Vec<String> = names.iter().map(|name| escape(&named(name))).collect();
     match escaped.as_slice() {
         [] => "^$".to_owned(),
         [one] => format!("^{one}$"),
@@ -226,6 +273,28 @@ mod tests {
         assert_eq!(topics.1[2]["exchange"], "a.b-exceptions.inbound");
         assert_eq!(topics.1[2]["write"], "^(exception\\.decision\\.v1|reviewer\\..*)$");
         assert_eq!(topics.1[2]["read"], "^$");
+    }
+
+    #[test]
+    fn what_http_needs_is_said_and_not_imported() {
+        let table = table(&settings("a."));
+        let (_, extras) = table.split_once("where a.reprieve-worker takes events over HTTP too:\n").unwrap();
+        let own = r"(a\.exceptions\.worker|a\.exceptions\.worker\.dead|a\.exceptions\.unrouted";
+        for expected in [
+            format!(r"'^$' '^(a\.exceptions\.events|a\.exceptions\.inbound)$' '^{own})$'"),
+            format!(
+                r"'^amq\.gen.*$' '^(a\.exceptions\.events|amq\.gen.*)$' '^{own}|amq\.gen.*|a\.exceptions\.events)$'"
+            ),
+            r"'^amq\.gen.*$' '^(a\.exceptions\.events|a\.exceptions\.inbound|amq\.gen.*)$'".to_owned(),
+        ] {
+            let line = extras.lines().find(|line| line.contains(&expected));
+            assert!(
+                line.is_some_and(|line| line.contains("rabbitmqctl set_permissions a.reprieve-worker ")),
+                "{expected}"
+            );
+        }
+        let imported = definitions(&settings("")).map(|(_, section)| section.to_string()).concat();
+        assert!(!imported.contains("amq"), "{imported}");
     }
 
     #[test]
