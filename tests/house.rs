@@ -150,7 +150,7 @@ fn every_room_says_what_it_is() {
     }
 }
 
-/// The term of a row in the outbox is written as SQL in two places and as a number in a third.
+/// The term of a row in the outbox is written as SQL in two places and as a number in two others.
 #[test]
 fn the_term_of_an_outbox_row_is_the_same_everywhere() {
     let term = format!("now() + interval '{} seconds'", reprieve::worker::publish::HOLD.as_secs());
@@ -161,6 +161,9 @@ fn the_term_of_an_outbox_row_is_the_same_everywhere() {
     let (_, text) = sources().into_iter().find(|(file, _)| file == "store/postgres/read.rs").unwrap();
     let void = format!("free_at > now() + interval '{} seconds'", 2 * reprieve::worker::publish::HOLD.as_secs());
     assert!(text.contains(&void), "a term further ahead than any that is given is void");
+    let (_, text) = sources().into_iter().find(|(file, _)| file == "store/sqlite/outbox.rs").unwrap();
+    let hold = format!("const HOLD: Duration = Duration::from_secs({});", reprieve::worker::publish::HOLD.as_secs());
+    assert!(text.contains(&hold), "the embedded store gives another term");
 }
 
 #[test]

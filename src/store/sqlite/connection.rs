@@ -26,6 +26,10 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// What is left of the write-ahead log, in bytes, after something has kept it from being copied for long.
 const WAL_LEFT: &str = "67108864";
 
+/// Rows that the connection's thread may be ahead of whoever reads them: those of a full batch, so that the two need not wait for
+/// each other at every few.
+const ROWS_AHEAD: usize = 512;
+
 /// The held connection; the light is on from its first good turn until it is dropped.
 pub(super) struct Session {
     pub(super) connection: SqliteConnection,
@@ -73,6 +77,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
 /// For the worker. The file is made by `migrate up` alone: one that has vanished is better missed than begun anew.
 pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
     options(file)
+        .row_buffer_size(ROWS_AHEAD)
         .pragma("cache_size", CACHE_KIB)
         .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
