@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use reprieve::config::keys::{Form, KEYS};
+use reprieve::domain::rules::RuleSet;
 use serde_json::Value;
 
 /// What a metric is, which decides the names of its series.
@@ -376,6 +377,14 @@ fn every_value_of_the_chart_is_explained_has_a_schema_and_is_used() {
 fn the_chart_and_the_prometheus_folder_carry_the_same_text() {
     assert!(read(&format!("{CHART}/files/alerts.yaml")) == read(ALERTS));
     assert!(read(&format!("{CHART}/files/dashboard.json")) == read(DASHBOARD));
+}
+
+#[test]
+fn the_rules_that_are_deployed_as_examples_are_valid() {
+    let values = yaml(&format!("{CHART}/ci/least-values.yaml"));
+    for rules in [text(&values["rules"]["content"], "rules.content"), &read("examples/rules.yaml")] {
+        assert_eq!(RuleSet::check(rules).report.errors, [], "{rules}");
+    }
 }
 
 #[test]
