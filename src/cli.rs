@@ -51,7 +51,7 @@ pub struct Arguments {
 
 /// Where the help lists what every command takes: after its own options.
 const GLOBAL: &str = "Global options";
-const ABOUT: &str = "Decides over vulnerability exception requests: RabbitMQ in, rules, Postgres, RabbitMQ out.";
+const ABOUT: &str = "Decides over vulnerability exception requests: events in, rules, events out, on RabbitMQ and Postgres or without servers.";
 const AFTER_HELP: &str = "\
 Environment: DATABASE_URL, AMQP_URL, REPRIEVE_RULES, REPRIEVE_HTTP_LISTEN; any other setting is REPRIEVE_<SECTION>__<KEY>.
 Exit codes: 0 ok, 1 check failed or partly done, 2 usage, 3 configuration or rules invalid, 4 not found,

@@ -29,7 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
 const ONLY_IN: [(&str, &[&str]); 6] = [
     ("lapin", &["broker/rabbitmq", "broker/rabbitmq.rs"]),
     ("sqlx", &["store/postgres", "store/postgres.rs", "store/sqlite", "store/sqlite.rs"]),
-    ("axum", &["http", "http.rs", "cli/run.rs"]),
+    ("axum", &["http", "http.rs"]),
     ("clap", &["cli", "cli.rs", "main.rs"]),
     ("serde_saphyr", &["domain/rules"]),
     ("prometheus_client", &["metrics.rs"]),

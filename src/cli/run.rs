@@ -31,8 +31,8 @@ pub(super) struct Beside {
 }
 
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
-    let listener = listen(config.http_listen).await.map_err(|error| unbound(config.http_listen, &error))?;
-    work(config, listener, async |_| std::future::pending().await).await
+    let listen = async || listen(config.http_listen).await.map_err(|error| unbound(config.http_listen, &error));
+    work(config, listen, async |_| ()).await
 }
 
 pub(super) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -43,19 +43,21 @@ pub(super) fn unbound(address: SocketAddr, error: &std::io::Error) -> ExitError 
     ExitError::new(Code::Configuration, format!("cannot listen on {address}: {error}; set REPRIEVE_HTTP_LISTEN"))
 }
 
-/// Works until a signal says to end, with `beside` at its side; that has no say in when it ends.
+/// Works until a signal says to end. `listen` is asked once everything else has been found usable; `beside` runs until the first signal
+/// and has no say in when that is.
 pub(super) async fn work(
     config: &Config,
-    listener: TcpListener,
+    listen: impl AsyncFnOnce() -> Result<TcpListener, ExitError>,
     beside: impl AsyncFnOnce(Beside),
 ) -> Result<(), ExitError> {
     let metrics = Metrics::new();
     let rules = reload::start(config, &metrics)?;
     let health = Health::default();
-    let made = made::make(config, &health).await?;
+    let made = made::make(config, &health)?;
     for warning in config.warnings().into_iter().chain(made.warnings.iter().cloned()) {
         tracing::warn!("{warning}");
     }
+    let listener = listen().await?;
     let (mut signals, hangup) = (Signals::new()?, Reload::signal()?);
     start_line(&rules.borrow());
     let settings = turn_settings(config, rules.subscribe());
@@ -85,7 +87,7 @@ pub(super) async fn work(
         let mut working = std::pin::pin!(worker(made, settings, health.clone(), stopping));
         let mut beside = std::pin::pin!(async {
             beside.await;
-            std::future::pending::<()>().await;
+            std::future::pending::<std::convert::Infallible>().await
         });
         tokio::select! {
             biased;
@@ -101,7 +103,7 @@ pub(super) async fn work(
                     () = tokio::time::sleep(config.shutdown_deadline) => abandon("shutdown.deadline has passed"),
                 }
             }
-            () = &mut beside => Ok(()),
+            never = &mut beside => match never {},
         }
     };
     reloading.abort();

@@ -103,6 +103,7 @@ impl SqliteStore {
             self.memory = Memory::default();
             Session::open(&self.file, &self.light).await?
         };
+        session.is_of_the_file()?;
         let mut memory = self.memory.clone();
         let outcome = transact(&mut session.connection, wanted, plan, &mut memory, &self.outlet).await;
         match outcome {
@@ -221,6 +222,8 @@ enum Fault {
     /// Whoever looks does not make it.
     #[error("there is no data file {}: run `reprieve migrate up`, or start the worker, to make it", .0.display())]
     Missing(PathBuf),
+    #[error("{} is another file than the one that was worked on: it is opened anew; stop the worker before a restore", .0.display())]
+    Replaced(PathBuf),
     #[error(transparent)]
     Row(#[from] BadRow),
     /// What is to be written contradicts what is there: only this input can be at fault, and nothing of it is written.
@@ -238,7 +241,7 @@ impl Fault {
         match self {
             Fault::Database(error) | Fault::Commit(error) => CONTENT.contains(&primary(error)),
             Fault::Contradiction(_) | Fault::Row(BadRow::Unreadable { .. }) => true,
-            Fault::Late(..) | Fault::Missing(_) | Fault::Row(BadRow::Newer { .. }) => false,
+            Fault::Late(..) | Fault::Missing(_) | Fault::Replaced(_) | Fault::Row(BadRow::Newer { .. }) => false,
         }
     }
 }

@@ -86,6 +86,8 @@ fn cases() -> Vec<Trial> {
         embedded::a_folder_that_can_only_be_read_is_refused,
         embedded::the_first_command_shows_a_day,
         embedded::two_on_one_folder,
+        embedded::a_folder_of_dev_is_its_own,
+        embedded::a_file_that_vanishes_is_missed,
         embedded::commands_work_beside_it,
         desk::failures_are_found_understood_and_marked,
         desk::an_edit_is_a_failure_of_its_own,

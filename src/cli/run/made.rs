@@ -1,6 +1,6 @@
 //! What the worker is made of: servers and the way to them, or the embedded parts. All of it is checked before anything is started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ struct Border {
 }
 
 /// Makes all of it. Nothing is connected yet; only the lock of an embedded database is taken.
-pub(super) async fn make(config: &Config, health: &Health) -> Result<Made, ExitError> {
+pub(super) fn make(config: &Config, health: &Health) -> Result<Made, ExitError> {
     let Border { source, sink, ingest, tail, outlet, warning } = border(config, health)?;
     let mut warnings: Vec<String> = warning.into_iter().collect();
     let light = health.database.clone();
@@ -64,10 +64,27 @@ pub(super) async fn make(config: &Config, health: &Health) -> Result<Made, ExitE
         }
         Database::Sqlite(file) => {
             let lock = WorkerLock::take(&file)?;
+            warnings.extend(begun_anew(&file, &lock));
             (Box::new(SqliteStore::new(&file, light, outlet)), Schema::Sqlite { file, _lock: lock })
         }
     };
     Ok(Made { source, sink, store, ingest, tail, schema, warnings })
+}
+
+/// A start on a file that is not there makes it. Nobody should find out later that it was meant to be there.
+fn begun_anew(file: &Path, lock: &WorkerLock) -> Option<String> {
+    let name = file.display();
+    match (file.exists(), lock.was_there()) {
+        (true, _) => None,
+        (false, false) => {
+            tracing::info!("{name} is not there yet: it is made");
+            None
+        }
+        (false, true) => Some(format!(
+            "a worker has had {name} before, and it is gone: a new, empty one is begun; if that is not what you want, stop, and \
+             bring the old one back"
+        )),
+    }
 }
 
 fn border(config: &Config, health: &Health) -> Result<Border, ExitError> {

@@ -1,7 +1,8 @@
 //! How the file is opened: for the turns, which write, and for people, who look. One held connection is a [`Session`]; it has a
 //! thread of its own, which ends what it was doing and rolls back when the connection is dropped.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
@@ -34,13 +35,24 @@ const ROWS_AHEAD: usize = 512;
 pub(super) struct Session {
     pub(super) connection: SqliteConnection,
     light: Light,
+    file: PathBuf,
+    opened: Identity,
 }
+
+/// What tells one file from another of the same name: device and number.
+type Identity = (u64, u64);
 
 impl Session {
     /// One attempt.
     pub(super) async fn open(file: &Path, light: &Light) -> Result<Self, Fault> {
+        let opened = identity(file)?;
         let connection = connect(&of_the_worker(file)).await?;
-        Ok(Self { connection, light: light.clone() })
+        Ok(Self { connection, light: light.clone(), file: file.to_owned(), opened })
+    }
+
+    /// A file that was removed, or has another in its place, goes on being written without complaint, and is gone with the process.
+    pub(super) fn is_of_the_file(&self) -> Result<(), Fault> {
+        if identity(&self.file)? == self.opened { Ok(()) } else { Err(Fault::Replaced(self.file.clone())) }
     }
 
     /// A turn went well on it.
@@ -53,6 +65,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.light.off();
     }
+}
+
+fn identity(file: &Path) -> Result<Identity, Fault> {
+    let found = std::fs::metadata(file).map_err(|_| Fault::Missing(file.to_owned()))?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// One attempt, with its deadline.
@@ -74,7 +91,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// For the worker. The file is made by `migrate up` alone: one that has vanished is better missed than begun anew.
+/// For turns. They make no file, migrations do: one that vanishes under the worker is better missed than begun anew.
 pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
     options(file)
         .row_buffer_size(ROWS_AHEAD)

@@ -1,4 +1,4 @@
-//! One worker for each data file: a second one would be told to wait for every turn, and both would publish the same rows. The
+//! One worker for each data file: whoever follows what is published is told of it inside the process that writes it. The
 //! lock is the operating system's, so it ends with its process however that ends. Look-ups and marks do not take it.
 
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 pub struct WorkerLock {
     /// Closing the file lets go of the lock.
     _file: File,
+    was_there: bool,
 }
 
 /// Why the lock is not to be had.
@@ -43,6 +44,7 @@ impl WorkerLock {
     pub fn take(file: &Path) -> Result<Self, LockError> {
         let name = lock_file(file);
         let failed = |error| LockError::Io { file: name.clone(), error };
+        let was_there = name.exists();
         let mut options = OpenOptions::new();
         let mut lock = options.read(true).write(true).create(true).truncate(false).open(&name).map_err(failed)?;
         match lock.try_lock() {
@@ -53,7 +55,12 @@ impl WorkerLock {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         write_pid(&mut lock).map_err(failed)?;
-        Ok(Self { _file: lock })
+        Ok(Self { _file: lock, was_there })
+    }
+
+    /// Whether a worker has had a data file of this name before.
+    pub fn was_there(&self) -> bool {
+        self.was_there
     }
 }
 

@@ -1,5 +1,5 @@
-//! The schema of the data file: brought up to date, shown, and checked before work begins. Only [`up`] makes a file. A worker
-//! only checks. The files: `migrations/sqlite`.
+//! The schema of the data file: brought up to date, shown, and checked before work begins. Only [`up`] makes a file; a worker, which
+//! is the only one of its file, calls it at its start. The files: `migrations/sqlite`.
 
 use std::path::Path;
 
