@@ -43,7 +43,9 @@ impl Command {
         let mut environment = sources.environment;
         environment.retain(|(name, _)| !ELSEWHERE.iter().any(|elsewhere| name == *elsewhere));
         environment.extend(folder.environment().into_iter().map(|(name, value)| (name.into(), OsString::from(value))));
-        Ok(Sources { environment, ..sources })
+        // Settings of the folder one happens to stand in are not meant either.
+        let file = sources.file.or_else(|| Some(PathBuf::from("/dev/null")));
+        Ok(Sources { environment, file, ..sources })
     }
 }
 
@@ -58,7 +60,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
         output::say(&head(&folder, address, paint))?;
         Ok(listener)
     };
-    let result = worker::work(config, listen, async |beside| {
+    let result = worker::work(config, worker::Hangup::End, listen, async |beside| {
         let show = show::Show { paint, pace: show::Pace::of(std::io::stdout().is_terminal()) };
         let played = if command.no_demo { show.follow(&beside).await } else { show.play(&beside, &folder).await };
         if let Err(why) = played {
@@ -67,7 +69,8 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     })
     .await;
     if result.is_ok() {
-        output::say(&farewell(&folder, paint))?;
+        // Nobody may be left to be told.
+        output::say(&farewell(&folder, paint)).ok();
     }
     result
 }

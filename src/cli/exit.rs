@@ -91,6 +91,7 @@ impl From<SchemaError> for ExitError {
             SchemaError::Migration(_) => Code::Failed,
             SchemaError::Grants(_)
             | SchemaError::Missing
+            | SchemaError::Strange(_)
             | SchemaError::NoFile(_)
             | SchemaError::Older(_)
             | SchemaError::Foreign(_)

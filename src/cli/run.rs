@@ -32,7 +32,7 @@ pub(super) struct Beside {
 
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
     let listen = async || listen(config.http_listen).await.map_err(|error| unbound(config.http_listen, &error));
-    work(config, listen, async |_| ()).await
+    work(config, Hangup::Reload, listen, async |_| ()).await
 }
 
 pub(super) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -47,6 +47,7 @@ pub(super) fn unbound(address: SocketAddr, error: &std::io::Error) -> ExitError 
 /// and has no say in when that is.
 pub(super) async fn work(
     config: &Config,
+    on_hangup: Hangup,
     listen: impl AsyncFnOnce() -> Result<TcpListener, ExitError>,
     beside: impl AsyncFnOnce(Beside),
 ) -> Result<(), ExitError> {
@@ -58,7 +59,7 @@ pub(super) async fn work(
         tracing::warn!("{warning}");
     }
     let listener = listen().await?;
-    let (mut signals, hangup) = (Signals::new()?, Reload::signal()?);
+    let (mut signals, hangup) = (Signals::new(on_hangup)?, Reload::signal()?);
     start_line(&rules.borrow());
     let settings = turn_settings(config, rules.subscribe());
     let router = http::router(http::State {
@@ -133,22 +134,44 @@ fn abandon(why: &str) -> Result<(), ExitError> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Only where nobody is left when the terminal is closed; elsewhere it says that the rules have changed.
+    hangup: Option<Signal>,
+}
+
+/// What the signal of a closed terminal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// The rules have changed: daemons have no terminal.
+    Reload,
+    /// An end like any other.
+    End,
 }
 
 impl Signals {
     /// From here on the signals no longer end the process by themselves.
-    fn new() -> Result<Self, ExitError> {
+    fn new(hangup: Hangup) -> Result<Self, ExitError> {
         let listen =
             |kind| signal(kind).map_err(|error| ExitError::failed(format!("cannot listen for signals: {error}")));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: if hangup == Hangup::End { Some(listen(SignalKind::hangup())?) } else { None },
+        })
     }
 
     /// The next one, by name.
     async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = hangup => "SIGHUP",
         }
     }
 }

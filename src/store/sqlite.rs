@@ -103,11 +103,13 @@ impl SqliteStore {
             self.memory = Memory::default();
             Session::open(&self.file, &self.light).await?
         };
-        session.is_of_the_file()?;
         let mut memory = self.memory.clone();
         let outcome = transact(&mut session.connection, wanted, plan, &mut memory, &self.outlet).await;
         match outcome {
-            Ok(_) => self.memory = memory,
+            Ok(_) => {
+                session.check()?;
+                self.memory = memory;
+            }
             Err(ref fault) if fault.is_refusal() => {
                 raw_sql("ROLLBACK").execute(&mut session.connection).await.map_err(Fault::from)?;
             }

@@ -89,6 +89,14 @@ fn cases() -> Vec<Trial> {
         embedded::a_folder_of_dev_is_its_own,
         embedded::a_file_that_vanishes_is_missed,
         embedded::commands_work_beside_it,
+    ]);
+    cases.extend(for_people());
+    cases
+}
+
+/// What people see and do.
+fn for_people() -> Vec<Trial> {
+    cases![
         desk::failures_are_found_understood_and_marked,
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
@@ -117,6 +125,5 @@ fn cases() -> Vec<Trial> {
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,
         stops::a_broker_that_blocks_publishers_gets_its_acks,
-    ]);
-    cases
+    ]
 }

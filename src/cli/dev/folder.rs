@@ -66,7 +66,7 @@ impl Folder {
     }
 
     pub(super) fn settings(&self) -> PathBuf {
-        self.path.join("reprieve.toml")
+        self.path.join("dev.toml")
     }
 
     /// The variables that lead here.

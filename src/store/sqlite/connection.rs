@@ -37,6 +37,9 @@ pub(super) struct Session {
     light: Light,
     file: PathBuf,
     opened: Identity,
+    log_file: PathBuf,
+    /// Of the write-ahead log, which is there from the first turn on as long as somebody has the file open.
+    log: Option<Identity>,
 }
 
 /// What tells one file from another of the same name: device and number.
@@ -47,12 +50,20 @@ impl Session {
     pub(super) async fn open(file: &Path, light: &Light) -> Result<Self, Fault> {
         let opened = identity(file)?;
         let connection = connect(&of_the_worker(file)).await?;
-        Ok(Self { connection, light: light.clone(), file: file.to_owned(), opened })
+        // Beside the file itself, wherever a link has led to.
+        let beside = std::fs::canonicalize(file).map_err(|_| Fault::Missing(file.to_owned()))?;
+        let log_file = write_ahead(&beside);
+        Ok(Self { connection, light: light.clone(), file: file.to_owned(), opened, log_file, log: None })
     }
 
     /// A file that was removed, or has another in its place, goes on being written without complaint, and is gone with the process.
-    pub(super) fn is_of_the_file(&self) -> Result<(), Fault> {
-        if identity(&self.file)? == self.opened { Ok(()) } else { Err(Fault::Replaced(self.file.clone())) }
+    /// Asked after a commit and before anybody is told of it.
+    pub(super) fn check(&mut self) -> Result<(), Fault> {
+        let log = identity(&self.log_file)?;
+        if identity(&self.file)? != self.opened || *self.log.get_or_insert(log) != log {
+            return Err(Fault::Replaced(self.file.clone()));
+        }
+        Ok(())
     }
 
     /// A turn went well on it.
@@ -65,6 +76,12 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.light.off();
     }
+}
+
+fn write_ahead(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 fn identity(file: &Path) -> Result<Identity, Fault> {
@@ -104,6 +121,11 @@ pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
 /// For migrations: makes the file if there is none.
 pub(super) fn of_migrations(file: &Path) -> SqliteConnectOptions {
     options(file).create_if_missing(true)
+}
+
+/// To see whose it is: nothing of it is changed, not even how it is written.
+pub(super) fn as_it_is(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(BUSY_MAX).disable_statement_logging()
 }
 
 /// For people who look and mark: a file that is not there is not made by looking.

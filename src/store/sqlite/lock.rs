@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Held until it is dropped.
@@ -42,11 +43,13 @@ impl WorkerLock {
     /// Takes the lock of a data file, in a file `….lock` beside it that stays where it is: whoever deleted it could delete the one
     /// that another worker has just locked.
     pub fn take(file: &Path) -> Result<Self, LockError> {
-        let name = lock_file(file);
+        let name = lock_file(&named_alike(file));
         let failed = |error| LockError::Io { file: name.clone(), error };
         let was_there = name.exists();
         let mut options = OpenOptions::new();
-        let mut lock = options.read(true).write(true).create(true).truncate(false).open(&name).map_err(failed)?;
+        // Whoever could lock it could keep the worker from starting.
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut lock = options.open(&name).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -62,6 +65,16 @@ impl WorkerLock {
     pub fn was_there(&self) -> bool {
         self.was_there
     }
+}
+
+/// One name for all that lead to the file by links; what cannot be followed will be told when it is opened.
+fn named_alike(file: &Path) -> PathBuf {
+    let folder = || {
+        Some(
+            std::fs::canonicalize(file.parent().filter(|it| !it.as_os_str().is_empty())?).ok()?.join(file.file_name()?),
+        )
+    };
+    std::fs::canonicalize(file).ok().or_else(folder).unwrap_or_else(|| file.to_owned())
 }
 
 fn lock_file(file: &Path) -> PathBuf {

@@ -39,7 +39,7 @@ pub(crate) async fn the_first_command_shows_a_day() {
     // What it tells people to try: here, where a variable of the shell leads elsewhere, that one has to go first.
     assert!(said.contains("  unset DATABASE_URL\n"), "{said}");
     let shell = setup.clone().without("DATABASE_URL");
-    let settings = format!("{kept}/reprieve.toml");
+    let settings = format!("{kept}/dev.toml");
     let mut tried = 0;
     for line in said.lines().filter_map(|line| line.trim().strip_prefix("$r ")).filter(|line| *line != "events tail") {
         let arguments: Vec<&str> = ["--config", &settings].into_iter().chain(line.split_whitespace()).collect();
@@ -84,10 +84,10 @@ pub(crate) async fn a_folder_of_dev_is_its_own() {
     let setup = WorkerSetup::new(&folder).env("TMPDIR", folder.to_str().unwrap());
     let first = setup.start_with(&["dev", "--no-demo", "--data", kept.to_str().unwrap()]);
     says(&first, "Waiting for events").await;
-    let settings = std::fs::read_to_string(kept.join("reprieve.toml")).unwrap();
+    let settings = std::fs::read_to_string(kept.join("dev.toml")).unwrap();
     let second = setup.cli(&["dev", "--data", kept.to_str().unwrap()]).await;
     assert_eq!(second.status.code(), Some(6), "{}", String::from_utf8_lossy(&second.stderr));
-    assert_eq!(std::fs::read_to_string(kept.join("reprieve.toml")).unwrap(), settings);
+    assert_eq!(std::fs::read_to_string(kept.join("dev.toml")).unwrap(), settings);
     end(&first).await;
 
     let temporary = || {
