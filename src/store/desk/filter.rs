@@ -53,7 +53,7 @@ impl FromStr for FailureState {
     }
 }
 
-/// A value that no failure can have, or that cannot be read.
+/// A value that nothing in the list can have, or that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?}: {expected}")]
 pub struct BadFilter {
@@ -62,7 +62,7 @@ pub struct BadFilter {
 }
 
 impl BadFilter {
-    fn new(value: &str, expected: impl Into<String>) -> Self {
+    pub(in crate::store) fn new(value: &str, expected: impl Into<String>) -> Self {
         Self { value: value.chars().take(100).collect(), expected: expected.into() }
     }
 }
