@@ -10,8 +10,8 @@ use crate::domain::exception::Exception;
 use crate::domain::ids::TicketId;
 use crate::store::desk::{OutboxState, Page};
 pub(super) use search::{LOOKED_AT_MAX, Probe, Searched, search};
-pub use selection::{Newer, Selection};
 pub(super) use selection::Driver;
+pub use selection::{Newer, Selection};
 
 /// The days before and after today that [`Stats`] are about.
 pub const STATS_DAYS: u64 = 30;

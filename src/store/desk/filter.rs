@@ -190,6 +190,12 @@ impl Limit {
     /// Marked in one transaction: a tenth of a second at most for which a turn may have to wait.
     pub const STEP: Self = Self(1_000);
 
+    /// What is left of it after so many; none if it is used up.
+    pub fn rest(self, used: usize) -> Option<Self> {
+        let rest = usize::from(self.0).checked_sub(used)?;
+        u16::try_from(rest).ok().filter(|rest| *rest > 0).map(Self)
+    }
+
     /// The number.
     pub fn get(self) -> i64 {
         self.0.into()

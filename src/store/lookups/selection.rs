@@ -46,17 +46,8 @@ pub struct Selection {
 
 impl Selection {
     /// The names that [`Selection::set`] knows, as the API has them.
-    pub const NAMES: [&str; 9] = [
-        "status",
-        "enforcement",
-        "reviewer",
-        "requester",
-        "severity",
-        "ticket",
-        "due_before",
-        "expiring_within",
-        "q",
-    ];
+    pub const NAMES: [&str; 9] =
+        ["status", "enforcement", "reviewer", "requester", "severity", "ticket", "due_before", "expiring_within", "q"];
     /// Those of them that take several values, with commas between.
     pub const SEVERAL: [&str; 3] = ["status", "enforcement", "severity"];
 
@@ -73,7 +64,8 @@ impl Selection {
                 self.ticket = Some(id);
             }
             "due_before" => {
-                let date = parse_date(value).ok_or_else(|| BadFilter::new(value, "expected a date as in 2026-11-24"))?;
+                let date =
+                    parse_date(value).ok_or_else(|| BadFilter::new(value, "expected a date as in 2026-11-24"))?;
                 self.due_before = Some(date);
             }
             "expiring_within" => self.expiring = Some(days_from(value, now.date_naive())?),
@@ -95,7 +87,8 @@ impl Selection {
         };
         // A CHECK of the table says so.
         let all = STATUSES.into_iter().flat_map(|status| ENFORCEMENTS.map(|enforcement| (status, enforcement)));
-        let possible = all.filter(|(status, enforcement)| (*status == Status::Approved) != (*enforcement == Enforcement::None));
+        let possible =
+            all.filter(|(status, enforcement)| (*status == Status::Approved) != (*enforcement == Enforcement::None));
         possible
             .filter(is_meant)
             .map(|(status, enforcement)| (rows::status(status), rows::enforcement(enforcement)))
@@ -258,7 +251,11 @@ mod tests {
     #[test]
     fn what_no_exception_can_have_is_told() {
         for (name, value, said) in [
-            ("status", "open", "\"open\": expected one or more of requested, under_review, approved, denied, cancelled"),
+            (
+                "status",
+                "open",
+                "\"open\": expected one or more of requested, under_review, approved, denied, cancelled",
+            ),
             ("status", "requested,", "\"\": expected"),
             ("enforcement", "on", "none, pending, in_force, ended"),
             ("severity", "severe", "critical, high, medium, low, info"),

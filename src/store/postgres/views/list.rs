@@ -10,9 +10,7 @@ use super::super::{Fault, read};
 use crate::domain::exception::Exception;
 use crate::domain::ids::{TicketId, UserId};
 use crate::store::desk::{Limit, Page};
-use crate::store::lookups::{
-    Driver, Exceptions, LOOKED_AT_MAX, Newer, Probe, Searched, Selection, TicketView, search,
-};
+use crate::store::lookups::{Driver, Exceptions, LOOKED_AT_MAX, Newer, Probe, Searched, Selection, TicketView, search};
 
 /// What an exception has to be beside its state, by the parameters from the third to the twelfth; `NULL`, or an empty list, asks
 /// nothing.
@@ -110,7 +108,8 @@ CROSS JOIN LATERAL (
 ORDER BY f.key DESC LIMIT $15::bigint"
 );
 
-const FLOOR_BY_KEY: &str = "SELECT key FROM exceptions WHERE key < $1::bigint ORDER BY key DESC OFFSET $2::bigint LIMIT 1";
+const FLOOR_BY_KEY: &str =
+    "SELECT key FROM exceptions WHERE key < $1::bigint ORDER BY key DESC OFFSET $2::bigint LIMIT 1";
 
 const FLOOR_BY_TICKET: &str = "\
 SELECT key FROM exceptions WHERE ticket_id = $3::text AND key < $1::bigint

@@ -29,12 +29,8 @@ pub(super) const STATEMENTS: &[&str] = &[TALLIES, PARKED, OPEN_FAILURES];
 
 pub(super) async fn stats(connection: &mut SqliteConnection, today: NaiveDate) -> Result<Stats, Fault> {
     let Span { decided_from, today: this_day, expiring_until } = Span::around(today);
-    let rows: Vec<(String, String, String, i64)> = query_as(TALLIES)
-        .bind(decided_from)
-        .bind(this_day)
-        .bind(expiring_until)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows: Vec<(String, String, String, i64)> =
+        query_as(TALLIES).bind(decided_from).bind(this_day).bind(expiring_until).fetch_all(&mut *connection).await?;
     let rows: Vec<Row> = rows.into_iter().map(|(kind, day, part, count)| Row { kind, day, part, count }).collect();
     let parked = query_scalar(PARKED).bind(COUNT_MAX).fetch_one(&mut *connection).await?;
     let failures = query_scalar(OPEN_FAILURES).bind(COUNT_MAX).fetch_one(&mut *connection).await?;

@@ -50,10 +50,8 @@ const BY_REQUESTER: &str = meant!("INDEXED BY exceptions_requester", "x.requeste
 
 const BY_REVIEWER: &str = meant!("INDEXED BY exceptions_assigned", "x.status IN ('requested', 'under_review')");
 
-const BY_STATE: &str = meant!(
-    "INDEXED BY exceptions_state",
-    "x.status = ?15 AND x.enforcement = ?16 AND x.severity = ?17"
-);
+const BY_STATE: &str =
+    meant!("INDEXED BY exceptions_state", "x.status = ?15 AND x.enforcement = ?16 AND x.severity = ?17");
 
 const BY_DATES: &str = meant!(
     "INDEXED BY exceptions_runs_until",
