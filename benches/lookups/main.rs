@@ -2,7 +2,7 @@
 //! indexes cost the turns, by the processor time of the session that runs them.
 //!
 //! `cargo bench --bench lookups [-- pages|turns]`; `REPRIEVE_BENCH_ROWS` (default 5000000, a fifth of it on SQLite) and
-//! `REPRIEVE_BENCH_EVENTS` (default 20000) change the amount.
+//! `REPRIEVE_BENCH_EVENTS` (default 20000) change the amount. `REPRIEVE_BENCH_URL` is a Postgres database that is filled already.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,7 +40,11 @@ fn main() {
         }
         if is_asked("pages") {
             let rows = setting("REPRIEVE_BENCH_ROWS", 5_000_000);
-            pages::postgres(&Stage::shared("pages").await, rows).await;
+            if let Ok(url) = std::env::var("REPRIEVE_BENCH_URL") {
+                pages::ask_postgres(&url, rows).await;
+            } else {
+                pages::postgres(&Stage::shared("pages").await, rows).await;
+            }
             pages::sqlite(rows / 5).await;
         }
     });

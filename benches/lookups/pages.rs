@@ -94,7 +94,11 @@ pub(crate) async fn postgres(stage: &Stage, rows: usize) {
     raw_sql("VACUUM ANALYZE exceptions").execute(&mut connection).await.unwrap();
     raw_sql("ANALYZE").execute(&mut connection).await.unwrap();
     println!("ready after {:.0} s", begun.elapsed().as_secs_f64());
-    ask(&PostgresViews::new(&stage.database_url()).unwrap(), rows).await;
+    ask_postgres(&stage.database_url(), rows).await;
+}
+
+pub(crate) async fn ask_postgres(url: &str, rows: usize) {
+    ask(&PostgresViews::new(url).unwrap(), rows).await;
 }
 
 pub(crate) async fn sqlite(rows: usize) {

@@ -33,7 +33,7 @@ enum Tally {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     state: (Status, Enforcement),
-    is_unassigned: Option<()>,
+    is_unassigned: bool,
     open_since: Option<NaiveDate>,
     enforced_until: Option<NaiveDate>,
     decided: Option<(NaiveDate, i64)>,
@@ -47,7 +47,7 @@ impl Standing {
         };
         Self {
             state: exception.state(),
-            is_unassigned: (exception.is_open() && exception.level.unassigned).then_some(()),
+            is_unassigned: exception.is_open() && exception.level.unassigned,
             open_since: exception.is_open().then(|| exception.created_at.date_naive()),
             enforced_until: exception.approved_due_date.filter(|_| exception.is_enforced()),
             decided: exception.decided_at.map(decided),
@@ -59,7 +59,7 @@ impl Standing {
         [
             Some(Tally::State(status, enforcement)),
             self.open_since.map(Tally::Open),
-            self.is_unassigned.map(|()| Tally::Unassigned),
+            self.is_unassigned.then_some(Tally::Unassigned),
             self.enforced_until.map(Tally::Enforced),
             self.decided.map(|(day, hours)| Tally::Decided(day, status, hours)),
         ]
@@ -161,12 +161,11 @@ pub(super) fn stats(rows: &[Row], today: NaiveDate) -> Stats {
 fn median(waits: &BTreeMap<i64, u64>) -> Option<i64> {
     let half = waits.values().sum::<u64>().div_ceil(2);
     let mut before = 0;
-    let reaches = |count: &u64| {
+    let mut reaches = |count: u64| {
         before += count;
         before >= half
     };
-    let mut reaches = reaches;
-    waits.iter().find(|(_, count)| reaches(count)).map(|(hours, _)| *hours)
+    waits.iter().find(|(_, count)| reaches(**count)).map(|(hours, _)| *hours)
 }
 
 #[cfg(test)]

@@ -31,11 +31,9 @@ const HISTORY: &str = "\
 SELECT entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash
 FROM history WHERE exception_key = ?1 AND entry <= ?2 ORDER BY entry";
 
-/// Every statement of the look-ups: for a test that prepares them.
-pub fn statements() -> impl Iterator<Item = &'static str> {
-    let one: &[&str] = &[EXCEPTION, HISTORY];
-    [one, list::STATEMENTS, figures::STATEMENTS].into_iter().flatten().copied()
-}
+/// The statements behind one exception.
+#[cfg(test)]
+pub(super) const ONE: &[&str] = &[EXCEPTION, HISTORY];
 
 /// Answers look-ups from a file.
 pub struct SqliteViews {

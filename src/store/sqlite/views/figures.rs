@@ -24,9 +24,6 @@ const PARKED: &str = "SELECT count(*) FROM (SELECT 1 FROM parked LIMIT ?1)";
 
 const OPEN_FAILURES: &str = "SELECT count(*) FROM (SELECT 1 FROM failures WHERE state = 'open' LIMIT ?1)";
 
-/// Every statement of this file.
-pub(super) const STATEMENTS: &[&str] = &[TALLIES, PARKED, OPEN_FAILURES];
-
 pub(super) async fn stats(connection: &mut SqliteConnection, today: NaiveDate) -> Result<Stats, Fault> {
     let Span { decided_from, today: this_day, expiring_until } = Span::around(today);
     let rows: Vec<(String, String, String, i64)> =

@@ -110,7 +110,8 @@ SELECT
 FROM tickets AS t WHERE t.id = ?1";
 
 /// Every statement of this file.
-pub(super) const STATEMENTS: &[&str] = &[
+#[cfg(test)]
+const STATEMENTS: &[&str] = &[
     BY_KEY,
     BY_TICKET,
     BY_REQUESTER,
@@ -299,4 +300,34 @@ fn text(day: NaiveDate) -> String {
 
 fn counted(count: i64) -> Probe {
     if count <= LOOKED_AT_MAX { Probe::Few } else { Probe::Unordered }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Row as _, query};
+
+    use super::*;
+    use crate::store::sqlite::scratch::Scratch;
+
+    /// Only who is assigned is read from one end of an index to the other; what is sorted is at most a few.
+    #[tokio::test]
+    async fn every_list_is_led_by_its_index_in_order() {
+        let scratch = Scratch::migrated().await;
+        for statement in STATEMENTS {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let rows = query(explain).fetch_all(&mut scratch.plain().await).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let reads_all = plan.iter().any(|step| {
+                step.starts_with("SCAN ")
+                    && (step.contains("exceptions") || step.contains(" x"))
+                    && !step.contains("exceptions_assigned")
+            });
+            assert!(!reads_all, "{statement}\n{plan:#?}");
+            let sorts = plan.iter().any(|step| step.contains("USE TEMP B-TREE FOR ORDER BY"));
+            assert!(
+                !sorts || *statement == BY_DATES || *statement == BY_BEGINNING || *statement == TICKET,
+                "{statement}\n{plan:#?}"
+            );
+        }
+    }
 }
