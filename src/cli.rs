@@ -23,6 +23,8 @@ mod parts;
 mod rules;
 mod run;
 mod schema;
+mod stats;
+mod tickets;
 mod topology;
 
 pub use exit::{Code, ExitError};
@@ -75,6 +77,11 @@ enum Command {
     /// Exception requests
     #[command(subcommand)]
     Exceptions(exceptions::Command),
+    /// Tickets, as far as exceptions named them
+    #[command(subcommand)]
+    Tickets(tickets::Command),
+    /// How things stand: what is open, decided, in force, and what waits
+    Stats(stats::Command),
     /// The rules file
     #[command(subcommand)]
     Rules(rules::Command),
@@ -137,6 +144,8 @@ async fn run(command: Command, config: &Config, output: &Output) -> Result<(), E
         Command::Topology(command) => topology::run(command, config, output).await,
         Command::Events(command) => events::run(command, config, output).await,
         Command::Exceptions(command) => exceptions::run(command, config, output).await,
+        Command::Tickets(command) => tickets::run(command, config, output).await,
+        Command::Stats(command) => stats::run(command, config, output).await,
         Command::Rules(command) => rules::run(command, config, output).await,
         Command::Failures(command) => failures::run(command, config, output).await,
         Command::Parked(command) => parked::run(command, config, output).await,

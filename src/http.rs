@@ -74,7 +74,10 @@ pub struct State {
 /// All routes. The peer's address has to be among the request's extensions, as [`serve()`] puts it there.
 pub fn router(state: State) -> Router {
     let api = Router::new()
+        .route("/api/v1/exceptions", get(api::exceptions))
         .route("/api/v1/exceptions/{id}", get(api::exception))
+        .route("/api/v1/tickets/{id}", get(api::ticket))
+        .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/failures", get(desk::failures))
         .route("/api/v1/failures/{id}", get(desk::failure))
         .route("/api/v1/failures/{id}/retry", post(desk::retry))

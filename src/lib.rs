@@ -15,6 +15,7 @@ pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod retry;
+pub mod shapes;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

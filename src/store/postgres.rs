@@ -15,6 +15,7 @@ mod read;
 mod reviewers;
 mod rings;
 pub mod submissions;
+mod tallies;
 pub mod views;
 mod write;
 
@@ -30,6 +31,7 @@ use self::connection::Session;
 use self::read::Loaded;
 use self::rings::Ring;
 use super::rows::BadRow;
+use super::tallies::differences;
 use super::{Committed, Plan, Store, StoreError, Wanted};
 use crate::health::Light;
 
@@ -48,7 +50,8 @@ const OUTBOX_COUNT: &str = "SELECT count(*) FROM outbox";
 pub fn statements() -> impl Iterator<Item = &'static str> {
     let outbox: &[&str] = &[OUTBOX_BOUND, OUTBOX_COUNT];
     let rooms = [exceptions::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS, read::STATEMENTS];
-    rooms.into_iter().chain([reviewers::STATEMENTS, rings::STATEMENTS, write::STATEMENTS, outbox]).flatten().copied()
+    let others = [reviewers::STATEMENTS, rings::STATEMENTS, tallies::STATEMENTS, write::STATEMENTS, outbox];
+    rooms.into_iter().chain(others).flatten().copied()
 }
 
 /// The URL cannot be used. Nothing of it is repeated, in the driver's words neither: any part of it may be a password.
@@ -155,6 +158,7 @@ async fn transact(
     let Loaded { snapshot, mut keys, epoch, expired } = read::load(connection, wanted).await?;
     let mut outgoing = snapshot.claimed.clone();
     let claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
+    let before = super::tallies::standings(&snapshot.exceptions);
 
     let mut changes = plan(snapshot);
 
@@ -166,6 +170,7 @@ async fn transact(
         memory.rule_set = Some(rules.hash.clone());
     }
     let written = write::store(connection, &mut changes, &mut keys, memory.ring.number()).await?;
+    tallies::write(connection, &differences(&before, &changes.exceptions)).await?;
     // After what was tried again is written: that is not marked any more.
     let marked = marked::next(connection, wanted.marked_max).await?;
     if changes.held {

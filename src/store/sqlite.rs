@@ -19,6 +19,7 @@ mod reviewers;
 #[cfg(test)]
 mod scratch;
 pub mod submissions;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -38,6 +39,7 @@ use self::connection::Session;
 use self::log::LogWriter;
 use self::read::Loaded;
 use super::rows::BadRow;
+use super::tallies::differences;
 use super::{Changes, Committed, Plan, Store, StoreError, Wanted};
 use crate::domain::dates::Timestamp;
 use crate::health::Light;
@@ -51,7 +53,7 @@ const OUTBOX_LOOK: Duration = Duration::from_secs(1);
 /// Every statement that turns and readers of the log prepare: for a test that asks for their plans.
 pub fn statements() -> impl Iterator<Item = &'static str> {
     let rooms = [exceptions::STATEMENTS, inbox::STATEMENTS, log::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS];
-    let others = [outbox::STATEMENTS, read::STATEMENTS, reviewers::STATEMENTS, write::STATEMENTS];
+    let others = [outbox::STATEMENTS, read::STATEMENTS, reviewers::STATEMENTS, tallies::STATEMENTS, write::STATEMENTS];
     rooms.into_iter().chain(others).flatten().copied()
 }
 
@@ -145,6 +147,7 @@ async fn transact(
     }
     let mut outgoing = snapshot.claimed.clone();
     let mut claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
+    let before = super::tallies::standings(&snapshot.exceptions);
 
     let mut changes = plan(snapshot);
 
@@ -153,6 +156,7 @@ async fn transact(
         memory.rule_set = Some(rules.hash.clone());
     }
     write::store(connection, &changes, &mut keys, now).await?;
+    tallies::write(connection, &differences(&before, &changes.exceptions)).await?;
     // After what was tried again is written: that is not marked any more.
     let marked = marked::next(connection, wanted.marked_max).await?;
     if wanted.expired_max > 0 {

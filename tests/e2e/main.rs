@@ -21,6 +21,7 @@ mod embedded;
 mod followed;
 mod harness;
 mod ledger;
+mod lookups;
 mod readme;
 mod reload;
 mod routing;
@@ -105,6 +106,7 @@ fn for_people() -> Vec<Trial> {
         followed::what_is_published_is_followed_by_each,
         followed::without_the_right_both_are_refused_by_name,
         followed::a_broker_in_trouble_is_away_within_the_deadline,
+        lookups::exceptions_are_looked_up_in_each_format,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
         readme::links_lead_somewhere,

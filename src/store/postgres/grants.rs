@@ -27,6 +27,7 @@ const GRANTS: &[(&str, &str)] = &[
     ("failures", "SELECT, INSERT, UPDATE"),
     ("rule_sets", "SELECT, INSERT"),
     ("reviewers", "SELECT, INSERT, UPDATE"),
+    ("tallies", "SELECT, INSERT, UPDATE"),
     ("attempts", "SELECT, INSERT, UPDATE, DELETE"),
     // Looked at before work begins.
     ("schema_compatibility", "SELECT"),

@@ -5,6 +5,7 @@ pub(crate) mod desk;
 pub(crate) mod edit;
 pub(crate) mod failures;
 pub(crate) mod faults;
+pub(crate) mod lookups;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod parked;
@@ -44,6 +45,10 @@ pub(crate) fn cases() -> Vec<Trial> {
         submissions::a_submission_shows_its_ticket_as_it_was,
         submissions::a_rule_set_is_kept_once,
         submissions::a_rule_set_of_a_refused_turn_comes_with_the_next,
+        lookups::each_filter_finds_its_exceptions,
+        lookups::lists_have_no_gap_and_no_double_however_many_there_are,
+        lookups::a_ticket_is_shown_with_its_newest_exceptions,
+        lookups::figures_are_kept_by_turns,
         outbox::a_row_in_hand_is_not_claimed_and_a_void_term_is,
         outbox::a_number_of_the_outbox_is_never_used_again,
         outbox::a_full_outbox_says_so,
