@@ -97,13 +97,12 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut endin
         _ = ending.changed() => None,
         () = over.over() => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            // What is in hand is answered, and nothing after it is asked: an answer that is not heard is asked for again.
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        // What is in hand is answered, and nothing after it is asked: an answer that is not heard is asked for again.
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(error) = ended {
         tracing::debug!("an HTTP connection ended early: {error}");
