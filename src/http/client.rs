@@ -19,8 +19,10 @@ use tokio::time::timeout;
 use crate::broker::{BrokerError, Follow, Position, Published, Tail};
 use crate::config::Secret;
 
+mod probe;
 mod sse;
 
+pub use probe::{Condition, Probe};
 use sse::Reader;
 
 /// Longest wait for a connection to this machine.
