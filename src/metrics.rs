@@ -109,7 +109,7 @@ impl Metrics {
         };
         // A series that begins with its first count has no increase there.
         for fate in Published::ALL {
-            metrics.published.get_or_create(&fate.labels());
+            metrics.published(fate, 0);
         }
         metrics.registry = Arc::new(metrics.registered());
         metrics

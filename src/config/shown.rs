@@ -4,12 +4,19 @@
 use std::fmt::Write as _;
 
 use super::error::{ConfigError, Fault, Origin};
-use super::keys::{Form, KEYS, Key};
+use super::keys::{self, Form, KEYS, Key};
 use super::layers::{self, Sources};
 use super::trust::TRUST;
 
 /// What stands for a secret.
 pub const HIDDEN: &str = "***";
+
+/// How the one table of the operator's own names looks.
+const TRUST_EXAMPLE: &str = "\
+# [trust]
+# ticketing = [\"exception.submitted.v1\", \"ticket.*\"]
+# reviews = [\"exception.decision.v1\"]
+";
 
 /// One setting as it is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +70,9 @@ pub fn example() -> String {
         }
         row(&mut text, rest, key);
     }
-    text.push_str(
-        "\n# which user of the broker may publish which types; without this table anybody may publish anything\n\
-         # [trust]\n# ticketing = [\"exception.submitted.v1\", \"ticket.*\"]\n# reviews = [\"exception.decision.v1\"]\n",
-    );
+    let trust = keys::find(TRUST).map_or("", |key| key.doc);
+    write!(text, "\n# {trust}; without it anybody may publish anything\n{TRUST_EXAMPLE}")
+        .expect("a String takes everything");
     text
 }
 

@@ -286,19 +286,13 @@ fn the_example_is_complete_and_yields_the_defaults() {
         assert!(text.contains(key.doc), "{} is not explained", key.name);
     }
     // What stands in comments is a setting too, once it has a value.
-    let uncommented = text.replace("# url = \"...\"    #", "url = \"sqlite://x.db\" #").replacen(
-        "sqlite://x.db\"",
-        "postgres://h/d\"",
-        1,
-    );
-    let uncommented = uncommented.replacen("sqlite://x.db\"", "amqp://h\"", 1);
-    let uncommented: String = uncommented
-        .lines()
-        .map(|line| {
-            line.strip_prefix("# ").filter(|rest| rest.starts_with('[') || rest.contains(" = [")).unwrap_or(line)
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    let config = load(&[], &[], Some(&uncommented)).unwrap_or_else(|error| panic!("{error}\n{uncommented}"));
+    let mut addresses = ["postgres://h/d", "amqp://h"].into_iter();
+    let line = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with("url = ") => format!("url = {:?}\n", addresses.next().unwrap()),
+        Some(rest) if rest.starts_with('[') || rest.contains(" = [") => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    let filled: String = text.lines().map(line).collect();
+    let config = load(&[], &[], Some(&filled)).unwrap_or_else(|error| panic!("{error}\n{filled}"));
     assert!(config.trust.is_some() && config.database().is_ok() && config.broker().is_ok());
 }

@@ -75,7 +75,7 @@ fn the_text_is_what_scrapers_read() {
         "reprieve_events_received_total{type=\"other\"} 1",
         "reprieve_outcomes_total{outcome=\"refused\",code=\"already_final\"} 1",
         "reprieve_published_total{outcome=\"retried\"} 0",
-        "reprieve_batch_size_bucket{le=\"5.0\"} 1",
+        "reprieve_batch_size_bucket{le=\"5\"} 1",
         "reprieve_clock_skew_seconds -1.5",
         "reprieve_connection_up{peer=\"broker_publish\"} 0",
         "reprieve_failures_open{reason=\"schema\"} 2",
