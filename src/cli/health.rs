@@ -31,17 +31,12 @@ struct Shown {
 pub(super) async fn run(command: &Command, config: &Config, output: &Output) -> Result<(), ExitError> {
     let worker = parts::worker(config)?;
     let probe = if command.ready { Probe::Ready } else { Probe::Alive };
-    let told = match tokio::time::timeout(ANSWER_MAX, worker.probe(probe)).await {
-        Ok(answered) => answered.map_err(|error| ExitError::new(Code::Unreachable, error.to_string()))?,
-        Err(_) => {
-            let message = format!(
-                "the worker at {} gives no answer within {} s: its log says what it does; restart it",
-                config.http_listen,
-                ANSWER_MAX.as_secs()
-            );
-            return Err(ExitError::new(Code::Unreachable, message));
-        }
+    let Ok(answered) = tokio::time::timeout(ANSWER_MAX, worker.probe(probe)).await else {
+        let (listen, seconds) = (config.http_listen, ANSWER_MAX.as_secs());
+        let message = format!("the worker at {listen} gives no answer within {seconds} s: see its log, or restart it");
+        return Err(ExitError::new(Code::Unreachable, message));
     };
+    let told = answered.map_err(|error| ExitError::new(Code::Unreachable, error.to_string()))?;
     let shown = Shown { ok: told.ok, status: told.status, missing: told.missing };
     output.object(&shown, table)?;
     if shown.ok { Ok(()) } else { Err(ExitError::failed(format!("the worker is {}", tame(&shown.status)))) }

@@ -61,13 +61,13 @@ impl Sampler {
         ];
         Sample {
             connections: lights.into_iter().map(|(peer, light)| (peer, light.is_on())).collect(),
-            levels: levels.map(shown),
+            levels: levels.as_ref().map(shown),
             exceptions: statuses.map(|counts| complete(STATUSES, &counts)),
         }
     }
 }
 
-fn shown(levels: gauges::Levels) -> Levels {
+fn shown(levels: &gauges::Levels) -> Levels {
     Levels {
         outbox_pending: levels.outbox_pending,
         outbox_oldest_age_s: levels.outbox_oldest_age_s,
@@ -113,8 +113,8 @@ impl<T: Clone + Send + Sync + 'static> Kept<T> {
     /// nobody waits any more.
     async fn get(self: &Arc<Self>, ask: impl Future<Output = Result<T, GaugeError>> + Send + 'static) -> Option<T> {
         let mut last = self.last.subscribe();
-        if let Some(value) = self.younger_than(self.fresh) {
-            return value;
+        if let Some(reading) = self.younger_than(self.fresh) {
+            return reading.value;
         }
         if !self.reading.swap(true, Ordering::AcqRel) {
             let kept = Arc::clone(self);
@@ -130,12 +130,12 @@ impl<T: Clone + Send + Sync + 'static> Kept<T> {
         }
         // Late or not: what is there now is the answer.
         timeout(PATIENCE, last.changed()).await.ok();
-        self.younger_than(self.fresh * STALE_FACTOR).flatten()
+        self.younger_than(self.fresh * STALE_FACTOR)?.value
     }
 
-    fn younger_than(&self, age: Duration) -> Option<Option<T>> {
+    fn younger_than(&self, age: Duration) -> Option<Reading<T>> {
         let last = self.last.borrow();
-        last.as_ref().filter(|reading| reading.at.elapsed() < age).map(|reading| reading.value.clone())
+        last.as_ref().filter(|reading| reading.at.elapsed() < age).cloned()
     }
 }
 

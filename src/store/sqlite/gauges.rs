@@ -27,9 +27,6 @@ const PARKED: &str = "SELECT count(*) FROM parked";
 
 const STATUSES: &str = "SELECT status, count(*) FROM exceptions GROUP BY status";
 
-/// Every statement of this file: for a test that prepares them.
-pub const STATEMENTS: &[&str] = &[OUTBOX, FAILURES_OPEN, PARKED, STATUSES];
-
 /// Counts in a file.
 pub struct SqliteGauges {
     lender: Lender,
