@@ -9,11 +9,13 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError, LogFormat, Sources};
 use crate::telemetry;
 
+mod config;
 mod dev;
 mod events;
 mod exceptions;
 mod exit;
 mod failures;
+mod health;
 mod input;
 mod migrate;
 mod outbox;
@@ -65,6 +67,11 @@ enum Command {
     Run,
     /// Run the worker on embedded parts, with a sample: nothing has to be installed
     Dev(dev::Command),
+    /// What is set, where it came from, and whether a worker could start with it
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Ask the running worker how it is
+    Health(health::Command),
     /// The database's schema, and who may do what in it
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -123,13 +130,18 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
         // What happens is told to the person; the log adds what is wrong.
         level = "warn";
     }
+    let output = Output::new(arguments.output, arguments.color);
+    let runtime = || {
+        let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        built.map_err(|error| ExitError::failed(format!("cannot start the runtime: {error}")))
+    };
+    if let Command::Config(command) = command {
+        // Reads the configuration itself: a bad one is what it is asked about.
+        return runtime()?.block_on(config::run(command, &sources, &output));
+    }
     let config = Config::load(&sources)?;
     telemetry::start(config.log_format, level);
-    let output = Output::new(arguments.output, arguments.color);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| ExitError::failed(format!("cannot start the runtime: {error}")))?;
+    let runtime = runtime()?;
     let result = runtime.block_on(run(command, &config, &output));
     // Whoever still reads a file that does not answer is not waited for.
     runtime.shutdown_background();
@@ -138,6 +150,8 @@ fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
 
 async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
     match command {
+        Command::Config(_) => unreachable!("it is run before the configuration is read"),
+        Command::Health(command) => health::run(&command, config, output).await,
         Command::Run => run::run(config).await,
         Command::Dev(command) => dev::run(command, config, output).await,
         Command::Migrate(command) => migrate::run(command, config, output).await,

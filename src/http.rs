@@ -31,6 +31,7 @@ mod serve;
 mod stream;
 
 pub use ingest::{BATCHED_BYTES_MAX, BATCHED_EVENTS_MAX};
+pub use metrics::Sampler;
 pub use serve::serve;
 
 use problem::problem;
@@ -67,6 +68,8 @@ pub struct State {
     pub senders: Senders,
     /// What is counted.
     pub metrics: Metrics,
+    /// What the database counts.
+    pub gauges: Sampler,
     /// The bearer token of the API; without one it answers to loopback only.
     pub token: Option<Secret>,
 }

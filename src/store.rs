@@ -2,6 +2,7 @@
 
 pub mod desk;
 pub mod document;
+pub mod gauges;
 pub mod lookups;
 pub mod postgres;
 mod rows;
@@ -182,6 +183,8 @@ pub struct Changes {
     pub noted: Vec<MessageKey>,
     /// The rule set behind new assignments, kept so that they can be explained after the file has changed.
     pub rule_set: Option<RuleSetRow>,
+    /// How parked events ended in this turn, for who counts: nothing is written of it.
+    pub released: Vec<Outcome>,
 }
 
 /// An event's row in the inbox.
@@ -321,6 +324,8 @@ pub struct Committed {
     pub outbox_full: bool,
     /// Failures that are marked, the longest known first.
     pub marked: Vec<Marked>,
+    /// How many events the commit itself has published: into a log that is its own broker.
+    pub published: u64,
 }
 
 /// Why a turn did not happen, or may not have.

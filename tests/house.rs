@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("tls", &[]),
     ("broker", &["domain", "contract", "health", "retry", "tls", "broker"]),
     ("store", &["domain", "contract", "health", "tls", "store"]),
-    ("worker", &["domain", "contract", "store", "broker", "retry", "worker"]),
+    ("worker", &["domain", "contract", "store", "broker", "retry", "metrics", "worker"]), // what is settled is counted there
     ("config", &["contract", "config"]), // the trust table is read into what judges by it
     ("telemetry", &["config"]),
     ("shapes", &["domain", "contract", "store"]),
@@ -33,7 +33,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("axum", &["http", "http.rs"]),
     ("clap", &["cli", "cli.rs", "main.rs"]),
     ("serde_saphyr", &["domain/rules"]),
-    ("prometheus_client", &["metrics.rs"]),
+    ("prometheus_client", &["metrics.rs", "metrics/"]),
 ];
 
 /// What the pure rooms must not name.

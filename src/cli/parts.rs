@@ -9,10 +9,13 @@ use crate::config::{Broker, Config, Database};
 use crate::http::client::Client;
 use crate::store::Views;
 use crate::store::desk::Desk;
+use crate::store::gauges::Gauges;
 use crate::store::postgres::desk::PostgresDesk;
+use crate::store::postgres::gauges::PostgresGauges;
 use crate::store::postgres::submissions::PostgresSubmissions;
 use crate::store::postgres::views::PostgresViews;
 use crate::store::sqlite::desk::SqliteDesk;
+use crate::store::sqlite::gauges::SqliteGauges;
 use crate::store::sqlite::submissions::SqliteSubmissions;
 use crate::store::sqlite::views::SqliteViews;
 use crate::store::submissions::Submissions;
@@ -77,6 +80,14 @@ pub(super) fn views(config: &Config) -> Result<Arc<dyn Views>, ExitError> {
     Ok(match config.database()? {
         Database::Postgres(url) => Arc::new(PostgresViews::new(url.expose())?),
         Database::Sqlite(file) => Arc::new(SqliteViews::new(&file)),
+    })
+}
+
+/// What the database counts for those who watch.
+pub(super) fn gauges(config: &Config) -> Result<Arc<dyn Gauges>, ExitError> {
+    Ok(match config.database()? {
+        Database::Postgres(url) => Arc::new(PostgresGauges::new(url.expose())?),
+        Database::Sqlite(file) => Arc::new(SqliteGauges::new(&file)),
     })
 }
 

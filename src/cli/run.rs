@@ -19,6 +19,7 @@ use crate::worker::{supervisor, turns};
 
 mod made;
 mod reload;
+mod topology;
 
 use made::Made;
 use reload::Reload;
@@ -61,12 +62,13 @@ pub(super) async fn work(
     let listener = listen().await?;
     let (mut signals, hangup) = (Signals::new(on_hangup)?, Reload::signal()?);
     start_line(&rules.borrow());
-    let settings = turn_settings(config, rules.subscribe());
+    let settings = turn_settings(config, rules.subscribe(), metrics.clone());
     let router = http::router(http::State {
         health: health.clone(),
         views: parts::views(config)?,
         desk: parts::desk(config)?,
         metrics: metrics.clone(),
+        gauges: http::Sampler::new(parts::gauges(config)?),
         token: config.http_token.clone(),
         ingest: Arc::clone(&made.ingest),
         tail: Arc::clone(&made.tail),
@@ -190,12 +192,14 @@ async fn worker(
     };
     checked?;
     health.serving.on();
-    let Made { source, store, sink, .. } = made;
-    let run = supervisor::run(source, store, sink, settings, stopping);
-    run.await.map_err(|error| ExitError::failed(error.to_string()))
+    let Made { source, store, sink, rabbit, .. } = made;
+    let looking = tokio::spawn(topology::look(rabbit, settings.wait_max));
+    let run = supervisor::run(source, store, sink, settings, stopping).await;
+    looking.abort();
+    run.map_err(|error| ExitError::failed(error.to_string()))
 }
 
-fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>) -> turns::Settings {
+fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>, metrics: Metrics) -> turns::Settings {
     let offset = config.clock_offset;
     turns::Settings {
         batch_max: config.worker_batch_max,
@@ -208,5 +212,6 @@ fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>) -> turns
         rules,
         run: uuid::Uuid::new_v4(),
         trust: config.trust.clone(),
+        metrics,
     }
 }

@@ -20,8 +20,10 @@ use crate::broker::{BrokerError, Follow, Position, Published, Tail};
 use crate::config::Secret;
 use crate::domain::ids::is_hidden;
 
+mod probe;
 mod sse;
 
+pub use probe::{Condition, Probe};
 use sse::Reader;
 
 /// Longest wait for a connection to this machine.

@@ -84,6 +84,7 @@ pub(crate) fn state(token: Option<&str>) -> State {
         tail: Arc::new(stream::tests::FakeTail::default()),
         senders: Senders::Any,
         metrics,
+        gauges: Sampler::new(Arc::new(super::metrics::tests::FakeGauges::default())),
         token: token.map(Secret::new),
     }
 }

@@ -6,6 +6,8 @@
 mod connection;
 pub mod desk;
 mod exceptions;
+pub mod facts;
+pub mod gauges;
 pub mod grants;
 mod lent;
 mod marked;
@@ -182,7 +184,7 @@ async fn transact(
     }
     raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
     let outbox_full = memory.outbox_full;
-    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked })
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked, published: 0 })
 }
 
 async fn outbox_is_full(connection: &mut PgConnection, outbox_max: u64) -> Result<bool, Fault> {

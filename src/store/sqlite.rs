@@ -6,6 +6,7 @@
 mod connection;
 pub mod desk;
 mod exceptions;
+pub mod gauges;
 mod inbox;
 mod lent;
 pub mod lock;
@@ -163,7 +164,7 @@ async fn transact(
         inbox::delete_old(connection, now).await?;
         log::delete_old(connection, now).await?;
     }
-    let mut newest = None;
+    let (mut newest, mut published) = (None, 0);
     match outlet {
         Outlet::Outbox { max } => {
             let written = outbox::write(connection, std::mem::take(&mut changes.outbox), changes.held, now).await?;
@@ -174,9 +175,9 @@ async fn transact(
         }
         Outlet::Log(writer) => {
             claims_full = wanted.claims_max > 0 && !memory.outbox_moved;
-            let grown = tell(connection, &changes, memory, now).await?;
+            published = tell(connection, &changes, memory, now).await?;
             claims_full &= !memory.outbox_moved;
-            if grown || !memory.announced {
+            if published > 0 || !memory.announced {
                 newest = Some((writer, log::newest(connection).await?));
                 memory.announced = true;
             }
@@ -187,25 +188,25 @@ async fn transact(
         writer.announce(newest);
     }
     let outbox_full = memory.outbox_full;
-    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked })
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked, published })
 }
 
-/// Writes into the log, after what an earlier run has left in the outbox; whether there was anything.
+/// Writes into the log, after what an earlier run has left in the outbox; gives how many it wrote.
 async fn tell(
     connection: &mut SqliteConnection,
     changes: &Changes,
     memory: &mut Memory,
     now: Timestamp,
-) -> Result<bool, Fault> {
+) -> Result<u64, Fault> {
     let moved = if memory.outbox_moved { 0 } else { log::move_outbox(connection, now).await? };
     memory.outbox_moved = moved < log::MOVED_MAX;
     if !memory.outbox_moved {
         // Behind what was told before: the next turn goes on there.
         outbox::write(connection, changes.outbox.clone(), false, now).await?;
-        return Ok(true);
+        return Ok(moved);
     }
     log::append(connection, now, &changes.outbox).await?;
-    Ok(moved > 0 || !changes.outbox.is_empty())
+    Ok(moved + changes.outbox.len() as u64)
 }
 
 async fn look_at_outbox(connection: &mut SqliteConnection, memory: &mut Memory, max: u64) -> Result<(), Fault> {

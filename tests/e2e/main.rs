@@ -34,6 +34,7 @@ mod support;
 mod tls;
 mod traffic;
 mod trust;
+mod watched;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -127,5 +128,12 @@ fn for_people() -> Vec<Trial> {
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,
         stops::a_broker_that_blocks_publishers_gets_its_acks,
+        watched::the_numbers_agree_with_what_happened,
+        watched::the_numbers_of_embedded_parts,
+        watched::a_trace_goes_through_to_every_output,
+        watched::a_noisy_run_can_be_read_and_shown,
+        watched::the_configuration_is_checked_and_shown,
+        watched::health_is_asked_of_the_running_worker,
+        watched::the_start_says_what_does_not_fit,
     ]
 }
