@@ -19,6 +19,7 @@ mod crashes;
 mod desk;
 mod embedded;
 mod followed;
+mod guide;
 mod harness;
 mod ledger;
 mod lookups;
@@ -108,8 +109,15 @@ fn for_people() -> Vec<Trial> {
         followed::without_the_right_both_are_refused_by_name,
         followed::a_broker_in_trouble_is_away_within_the_deadline,
         lookups::exceptions_are_looked_up_in_each_format,
+        guide::the_programs_submit_and_defer_once,
+        guide::the_commands_over_http_are_taken,
+        guide::the_program_without_a_broker_misses_nothing,
+        guide::each_bridge_sends_each_notification_once,
+        guide::shown_programs_are_the_files,
+        guide::every_command_in_the_documents_exists,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
+        readme::the_shown_start_is_the_real_one,
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,
