@@ -17,6 +17,7 @@ mod conservation;
 mod contract;
 mod crashes;
 mod desk;
+mod drill;
 mod embedded;
 mod followed;
 mod harness;
@@ -91,6 +92,10 @@ fn cases() -> Vec<Trial> {
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
         desk::the_api_shows_and_marks_the_same,
+        drill::the_rules_file_is_broken,
+        drill::the_database_has_no_room,
+        drill::passwords_are_revoked_and_given_back,
+        drill::five_hundred_bad_messages_among_good_ones,
         followed::what_is_handed_in_is_queued_as_it_is,
         followed::what_is_published_is_followed_by_each,
         followed::without_the_right_both_are_refused_by_name,
