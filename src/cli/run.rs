@@ -52,7 +52,7 @@ pub(super) async fn work(
     let metrics = Metrics::new();
     let rules = reload::start(config, &metrics)?;
     let health = Health::default();
-    let made = made::make(config, &health).await?;
+    let made = made::make(config, &health)?;
     for warning in config.warnings().into_iter().chain(made.warnings.iter().cloned()) {
         tracing::warn!("{warning}");
     }

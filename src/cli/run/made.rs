@@ -51,7 +51,7 @@ struct Border {
 }
 
 /// Makes all of it. Nothing is connected yet; only the lock of an embedded database is taken.
-pub(super) async fn make(config: &Config, health: &Health) -> Result<Made, ExitError> {
+pub(super) fn make(config: &Config, health: &Health) -> Result<Made, ExitError> {
     let Border { source, sink, ingest, tail, outlet, warning } = border(config, health)?;
     let mut warnings: Vec<String> = warning.into_iter().collect();
     let light = health.database.clone();

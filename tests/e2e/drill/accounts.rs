@@ -59,8 +59,8 @@ async fn the_broker(stage: &Stage, setup: &WorkerSetup, worker: &Worker, told: &
     servers.rabbitmqctl(&["change_password", "reprieve", "another"]).await;
     servers.rabbitmqctl(&["close_all_user_connections", "reprieve", "drill"]).await;
     told.say("### The broker's user\n\nThe password was changed on the broker, and the worker still has the old one. The log names the account's setting, never the password:");
-    told.log(worker, 0, "check user and password").await;
-    told.probe(worker, 503, "broker_consume").await;
+    told.log(worker, 0, "cannot consume yet").await;
+    told.probe(worker, 503, "\"broker_consume\",\"broker_publish\"]").await;
     told.say("`topology check` asks the broker as the worker does, and is refused as it is:");
     told.run(setup, "topology check", 6).await;
     told.say("Meanwhile upstream goes on: its events wait in the queue. Give the password back, or put the new one into `AMQP_URL` (`AMQP_URL_FILE`) and restart. The worker that still runs comes back by itself:");

@@ -41,6 +41,9 @@ async fn a_full_disk(told: &mut Transcript) {
         .amqp_url("embedded:")
         .database_url(&format!("sqlite://{}", inside.join("reprieve.db").display()))
         .env("REPRIEVE_HTTP_LISTEN", &worker.address().to_string());
+    told.call(&inside.display().to_string(), "/var/lib/reprieve");
+    told.call(&at.to_string(), "/var/lib/reprieve");
+    told.call(&worker.address().to_string(), "localhost:8080");
     let events = folder.join("events.jsonl");
     let write = |from: usize, count: usize| {
         let lines: String = (from..from + count).map(|number| submission(&format!("F{number:05}")) + "\n").collect();
@@ -109,7 +112,7 @@ async fn a_server_that_only_reads(told: &mut Transcript) {
     );
     told.run(&setup, "failures groups", 0).await;
     told.say("Whatever writes is refused with the same words:");
-    told.run(&setup, "failures discard --all --yes", 0).await;
+    told.run(&setup, "failures discard --all --yes", 5).await;
     told.say("Let it write again, or point DATABASE_URL at the server that does:");
     raw_sql(sqlx::AssertSqlSafe(set("off"))).execute(&mut root).await.unwrap();
     told.typed("$ psql -c 'ALTER DATABASE reprieve RESET default_transaction_read_only'");

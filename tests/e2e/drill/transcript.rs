@@ -37,6 +37,11 @@ impl Transcript {
         Self { heading, text: String::new(), names, ids: BTreeMap::new() }
     }
 
+    /// From here on one thing stands for another.
+    pub(crate) fn call(&mut self, case: &str, document: &str) {
+        self.names.push((case.to_owned(), document.to_owned()));
+    }
+
     /// Words between the shown.
     pub(crate) fn say(&mut self, words: &str) {
         write!(self.text, "\n{words}\n").unwrap();
@@ -48,7 +53,7 @@ impl Transcript {
         let output = setup.cli(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "reprieve {line}\n{said}");
-        let mut shown = self.masked(&format!("$ reprieve {line}\n{}", said.trim_end()));
+        let mut shown = format!("$ reprieve {line}\n{}", self.masked(said.trim_end()));
         if code != 0 {
             write!(shown, "\n(exit code {code})").unwrap();
         }
@@ -114,6 +119,11 @@ impl Transcript {
         let mut text = text.to_owned();
         for (case, document) in &self.names {
             text = text.replace(case, document);
+        }
+        for before in ["next attempt in ", "back after "] {
+            if let Some((head, tail)) = text.clone().split_once(before) {
+                text = format!("{head}{before}2{}", tail.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'));
+            }
         }
         let (mut masked, mut rest) = (String::new(), text.as_str());
         while let Some(first) = rest.chars().next() {
