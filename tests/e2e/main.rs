@@ -9,6 +9,7 @@
     reason = "a case fails by panicking; the exception in clippy.toml only knows functions marked #[test]"
 )]
 
+mod audit;
 mod bad_input;
 mod books;
 mod border;
@@ -92,6 +93,7 @@ fn cases() -> Vec<Trial> {
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
         desk::the_api_shows_and_marks_the_same,
+        audit::the_history_is_checked_beside_the_worker_and_against_an_export,
         drill::the_rules_file_is_broken,
         drill::the_database_has_no_room,
         drill::passwords_are_revoked_and_given_back,
