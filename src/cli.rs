@@ -4,11 +4,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, LogFormat, Sources};
 use crate::telemetry;
 
+mod audit;
+mod completions;
 mod config;
 mod dev;
 mod events;
@@ -16,7 +18,9 @@ mod exceptions;
 mod exit;
 mod failures;
 mod health;
+mod help;
 mod input;
+mod man;
 mod migrate;
 mod outbox;
 mod output;
@@ -57,6 +61,13 @@ pub struct Arguments {
 const GLOBAL: &str = "Global options";
 const ABOUT: &str = "Decides over vulnerability exception requests: events in, rules, events out, on RabbitMQ and Postgres or without servers.";
 const AFTER_HELP: &str = "\
+Examples:
+  reprieve dev                            # try it: nothing has to be installed
+  reprieve migrate up                     # then, on servers: the schema, the broker's objects, the worker
+  reprieve topology apply                 # needs the right to declare
+  reprieve run                            # until SIGTERM
+  reprieve failures groups                # what could not be processed, by kind
+
 Environment: DATABASE_URL, AMQP_URL, REPRIEVE_RULES, REPRIEVE_HTTP_LISTEN; any other setting is REPRIEVE_<SECTION>__<KEY>.
 Exit codes: 0 ok, 1 check failed or partly done, 2 usage, 3 configuration or rules invalid, 4 not found,
 5 broker or database unreachable, 6 refused.";
@@ -104,11 +115,19 @@ enum Command {
     /// JSON Schemas of the events, and whether events are good ones
     #[command(subcommand)]
     Schema(schema::Command),
+    /// Whether the history is what was written
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Print what makes a shell complete this program's commands
+    Completions(completions::Command),
+    /// Print the manual page, or write a page for each command into a folder
+    Man(man::Command),
 }
 
 /// Runs the command and says how the process should end.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse(); // ends the process with 2 on a usage error, with 0 on --help
+    // Ends the process with 2 on a usage error, with 0 on --help.
+    let arguments = Arguments::from_arg_matches(&help::command().get_matches()).unwrap_or_else(|error| error.exit());
     let is_worker = matches!(arguments.command, Command::Run);
     let Err(error) = dispatch(arguments) else { return ExitCode::SUCCESS };
     if is_worker {
@@ -124,6 +143,12 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), ExitError> {
     let mut sources =
         Sources { flags: arguments.set, environment: std::env::vars_os().collect(), file: arguments.config };
+    match &arguments.command {
+        // They need no settings, and must work where those are bad.
+        Command::Completions(command) => return completions::run(command),
+        Command::Man(command) => return man::run(command),
+        _ => (),
+    }
     let (mut command, mut level) = (arguments.command, "info");
     if let Command::Dev(dev) = &mut command {
         sources = dev.settle(sources)?;
@@ -165,6 +190,9 @@ async fn run(command: Command, config: &Config, output: &Output) -> Result<(), E
         Command::Parked(command) => parked::run(command, config, output).await,
         Command::Outbox(command) => outbox::run(command, config, output).await,
         Command::Schema(command) => schema::run(command, output),
+        Command::Audit(command) => audit::run(command, config, output).await,
+        Command::Completions(command) => completions::run(&command),
+        Command::Man(command) => man::run(&command),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ports to the database: [`Store`] runs turns, [`Views`] answers look-ups. The values that cross them are here too.
 
+pub mod audit;
 pub mod desk;
 pub mod document;
 pub mod gauges;

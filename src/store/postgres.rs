@@ -3,6 +3,7 @@
 //! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`], the
 //! operator's: [`desk`].
 
+pub mod audit;
 mod connection;
 pub mod desk;
 mod exceptions;

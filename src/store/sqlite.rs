@@ -3,6 +3,7 @@
 //! write-ahead log lets read beside it. The database's clock is the process's own. Whatever goes wrong in a turn, or leaves in
 //! between, takes the connection along, and what it had not committed is rolled back.
 
+pub mod audit;
 mod connection;
 pub mod desk;
 mod exceptions;

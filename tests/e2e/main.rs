@@ -9,6 +9,7 @@
     reason = "a case fails by panicking; the exception in clippy.toml only knows functions marked #[test]"
 )]
 
+mod audit;
 mod bad_input;
 mod books;
 mod border;
@@ -17,6 +18,7 @@ mod conservation;
 mod contract;
 mod crashes;
 mod desk;
+mod drill;
 mod embedded;
 mod followed;
 mod guide;
@@ -104,6 +106,11 @@ fn for_people() -> Vec<Trial> {
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
         desk::the_api_shows_and_marks_the_same,
+        audit::the_history_is_checked_beside_the_worker_and_against_an_export,
+        drill::the_rules_file_is_broken,
+        drill::the_database_has_no_room,
+        drill::passwords_are_revoked_and_given_back,
+        drill::five_hundred_bad_messages_among_good_ones,
         followed::what_is_handed_in_is_queued_as_it_is,
         followed::what_is_published_is_followed_by_each,
         followed::without_the_right_both_are_refused_by_name,

@@ -1,5 +1,6 @@
 //! What every store must do alike: each case on each kind of store. A case knows its database by [`Place`] only.
 
+pub(crate) mod audit;
 pub(crate) mod bytes;
 pub(crate) mod desk;
 pub(crate) mod edit;
@@ -49,6 +50,10 @@ pub(crate) fn cases() -> Vec<Trial> {
         lookups::lists_have_no_gap_and_no_double_however_many_there_are,
         lookups::a_ticket_is_shown_with_its_newest_exceptions,
         lookups::figures_are_kept_by_turns,
+        audit::whatever_is_tampered_with_is_found,
+        audit::many_chains_and_a_long_one_are_checked_page_by_page,
+        audit::what_is_gone_since_an_export_is_found,
+        audit::while_turns_write_nothing_false_is_found,
         outbox::a_row_in_hand_is_not_claimed_and_a_void_term_is,
         outbox::a_number_of_the_outbox_is_never_used_again,
         outbox::a_full_outbox_says_so,
