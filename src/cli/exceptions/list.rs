@@ -89,7 +89,9 @@ mod tests {
     fn a_line_says_what_one_looks_for() {
         let (mut exception, _) = sample();
         let now = parse_time("2026-11-26T10:00:00Z").unwrap();
-        let text = |exception| rows(&[crate::contract::shapes::exception(exception)], Paint::Plain, now);
+        let text = |exception: &crate::domain::exception::Exception| {
+            rows(&[crate::contract::shapes::exception(exception)], Paint::Plain, now)
+        };
         assert_eq!(
             text(&exception),
             "EXCEPTION  TICKET   SEVERITY  STATUS     LEVEL  DUE                      AGE  REQUESTER        REVIEWERS\n\
