@@ -11,6 +11,7 @@ pub mod error;
 pub mod keys;
 pub mod layers;
 pub mod secret;
+pub mod shown;
 mod trust;
 mod values;
 

@@ -2,6 +2,7 @@
 //! Start with [`lifecycle`]: the whole table of transitions.
 
 pub mod actor;
+pub mod audit;
 pub mod command;
 pub mod dates;
 pub mod emission;

@@ -31,6 +31,7 @@ mod serve;
 mod stream;
 
 pub use ingest::{BATCHED_BYTES_MAX, BATCHED_EVENTS_MAX};
+pub use metrics::Sampler;
 pub use serve::serve;
 
 use problem::problem;
@@ -67,6 +68,8 @@ pub struct State {
     pub senders: Senders,
     /// What is counted.
     pub metrics: Metrics,
+    /// What the database counts.
+    pub gauges: Sampler,
     /// The bearer token of the API; without one it answers to loopback only.
     pub token: Option<Secret>,
 }
@@ -74,7 +77,10 @@ pub struct State {
 /// All routes. The peer's address has to be among the request's extensions, as [`serve()`] puts it there.
 pub fn router(state: State) -> Router {
     let api = Router::new()
+        .route("/api/v1/exceptions", get(api::exceptions))
         .route("/api/v1/exceptions/{id}", get(api::exception))
+        .route("/api/v1/tickets/{id}", get(api::ticket))
+        .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/failures", get(desk::failures))
         .route("/api/v1/failures/{id}", get(desk::failure))
         .route("/api/v1/failures/{id}/retry", post(desk::retry))

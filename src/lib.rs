@@ -1,4 +1,5 @@
-//! Reprieve: an asynchronous worker for vulnerability exception requests. `RabbitMQ` in, rules, Postgres, `RabbitMQ` out.
+//! Reprieve: an asynchronous worker for vulnerability exception requests. Events in, rules, a
+//! database, events out: on `RabbitMQ` and Postgres, or on embedded parts.
 //!
 //! In reading order: [`domain`] is the business, pure ([`domain::lifecycle`] holds every transition); [`contract`] is the wire;
 //! [`store`] and [`broker`] are the ports to the database and to the broker, with what is behind them; [`worker`] is the two
@@ -14,6 +15,7 @@ pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod retry;
+pub mod shapes;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -1,16 +1,21 @@
 //! The ports to the database: [`Store`] runs turns, [`Views`] answers look-ups. The values that cross them are here too.
 
+pub mod audit;
 pub mod desk;
 pub mod document;
+pub mod gauges;
+pub mod lookups;
 pub mod postgres;
 mod rows;
 pub mod schema;
 pub mod sqlite;
 pub mod submissions;
+mod tallies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use chrono::NaiveDate;
 
 use crate::contract::message::{Outgoing, Properties};
 use crate::domain::dates::Timestamp;
@@ -19,6 +24,8 @@ use crate::domain::history::Entry;
 use crate::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 pub use crate::domain::outcome::Outcome;
 use crate::domain::ticket::Ticket;
+use crate::store::desk::Limit;
+use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
 
 /// The first 16 bytes of SHA-256(length of source, source, id): what an event is known by.
 pub type EventKey = Digest;
@@ -177,6 +184,8 @@ pub struct Changes {
     pub noted: Vec<MessageKey>,
     /// The rule set behind new assignments, kept so that they can be explained after the file has changed.
     pub rule_set: Option<RuleSetRow>,
+    /// How parked events ended in this turn, for who counts: nothing is written of it.
+    pub released: Vec<Outcome>,
 }
 
 /// An event's row in the inbox.
@@ -316,6 +325,8 @@ pub struct Committed {
     pub outbox_full: bool,
     /// Failures that are marked, the longest known first.
     pub marked: Vec<Marked>,
+    /// How many events the commit itself has published: into a log that is its own broker.
+    pub published: u64,
 }
 
 /// Why a turn did not happen, or may not have.
@@ -363,4 +374,18 @@ pub struct StoredEntry {
 pub trait Views: Send + Sync {
     /// One exception with its whole history, oldest entry first.
     async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError>;
+
+    /// Exceptions, the newest first. A page may be short of the limit, or empty, and go on all the same.
+    async fn exceptions(
+        &self,
+        selection: &Selection,
+        after: Option<Newer>,
+        limit: Limit,
+    ) -> Result<Exceptions, ViewError>;
+
+    /// A ticket with its newest exceptions; none if no exception has named it.
+    async fn ticket(&self, id: &TicketId, limit: Limit) -> Result<Option<TicketView>, ViewError>;
+
+    /// How things stand on this day.
+    async fn stats(&self, today: NaiveDate) -> Result<Stats, ViewError>;
 }

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use reprieve::config::keys::{Form, KEYS};
+use reprieve::domain::rules::RuleSet;
 use serde_json::Value;
 
 /// What a metric is, which decides the names of its series.
@@ -376,6 +377,36 @@ fn every_value_of_the_chart_is_explained_has_a_schema_and_is_used() {
 fn the_chart_and_the_prometheus_folder_carry_the_same_text() {
     assert!(read(&format!("{CHART}/files/alerts.yaml")) == read(ALERTS));
     assert!(read(&format!("{CHART}/files/dashboard.json")) == read(DASHBOARD));
+}
+
+/// What the program takes in from outside of `src` while it is built has to be in the image's first stage too.
+#[test]
+fn the_image_is_built_from_everything_that_is_included() {
+    let (dockerfile, ignore) = (read(DOCKERFILE), read(".dockerignore"));
+    let mut needed = BTreeSet::from(["migrations".to_owned(), "src".to_owned(), "build.rs".to_owned()]);
+    for (file, content) in files("src").iter().filter(|(file, _)| !file.ends_with("tests.rs")) {
+        let code = content.split("#[cfg(test)]").next().unwrap();
+        for included in code.split("include_").skip(1).filter_map(|rest| rest.split('"').nth(1)) {
+            let depth = Path::new(file).parent().unwrap().components().count();
+            let out = included.matches("../").count();
+            if out == depth {
+                needed.insert(included[3 * out..].split('/').next().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(needed.contains("schemas"), "{needed:?}");
+    for name in needed {
+        assert!(dockerfile.contains(&format!("COPY {name} ")), "{DOCKERFILE} does not copy {name}");
+        assert!(ignore.contains(&format!("!{name}\n")), ".dockerignore leaves {name} out");
+    }
+}
+
+#[test]
+fn the_rules_that_are_deployed_as_examples_are_valid() {
+    let values = yaml(&format!("{CHART}/ci/least-values.yaml"));
+    for rules in [text(&values["rules"]["content"], "rules.content"), &read("examples/rules.yaml")] {
+        assert_eq!(RuleSet::check(rules).report.errors, [], "{rules}");
+    }
 }
 
 #[test]

@@ -20,6 +20,9 @@ use super::output::{self, Output, Paint};
 use super::{ExitError, run as worker};
 use crate::config::{Config, Sources};
 
+/// Variables that lead to another database, another broker, other rules.
+const ELSEWHERE: [&str; 5] = ["DATABASE_URL", "DATABASE_URL_FILE", "AMQP_URL", "AMQP_URL_FILE", "REPRIEVE_RULES"];
+
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Keep the data in this folder; the next start goes on from there
@@ -36,24 +39,28 @@ impl Command {
     /// Opens the folder. The settings are as they are, but for where the data is: that is the folder, whatever the shell has been told,
     /// since `dev` must never touch another database.
     pub(super) fn settle(&mut self, sources: Sources) -> Result<Sources, ExitError> {
-        const ELSEWHERE: [&str; 5] =
-            ["DATABASE_URL", "DATABASE_URL_FILE", "AMQP_URL", "AMQP_URL_FILE", "REPRIEVE_RULES"];
         let folder = self.folder.insert(Folder::open(self.data.as_deref())?);
         let mut environment = sources.environment;
         environment.retain(|(name, _)| !ELSEWHERE.iter().any(|elsewhere| name == *elsewhere));
         environment.extend(folder.environment().into_iter().map(|(name, value)| (name.into(), OsString::from(value))));
-        Ok(Sources { environment, ..sources })
+        // Settings of the folder one happens to stand in are not meant either.
+        let file = sources.file.or_else(|| Some(PathBuf::from("/dev/null")));
+        Ok(Sources { environment, file, ..sources })
     }
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
     let folder = command.folder.expect("it was opened before the settings were read");
-    let listener = listen(config.http_listen).await?;
-    let address = listener.local_addr().unwrap_or(config.http_listen);
-    folder.write_settings(address)?;
     let paint = output.paint();
-    output::say(&head(&folder, address, paint))?;
-    let result = worker::work(config, listener, async |beside| {
+    // The folder is nobody else's by then.
+    let listen = async || {
+        let listener = listen(config.http_listen).await?;
+        let address = listener.local_addr().unwrap_or(config.http_listen);
+        folder.write_settings(address)?;
+        output::say(&head(&folder, address, paint))?;
+        Ok(listener)
+    };
+    let result = worker::work(config, worker::Hangup::End, listen, async |beside| {
         let show = show::Show { paint, pace: show::Pace::of(std::io::stdout().is_terminal()) };
         let played = if command.no_demo { show.follow(&beside).await } else { show.play(&beside, &folder).await };
         if let Err(why) = played {
@@ -62,8 +69,8 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     })
     .await;
     if result.is_ok() {
-        output::say(&tail(&folder, paint))?;
-        folder.close();
+        // Nobody may be left to be told.
+        output::say(&farewell(&folder, paint)).ok();
     }
     result
 }
@@ -94,7 +101,7 @@ fn head(folder: &Folder, address: SocketAddr, paint: Paint) -> String {
     .join("\n")
 }
 
-fn tail(folder: &Folder, paint: Paint) -> String {
+fn farewell(folder: &Folder, paint: Paint) -> String {
     let path = folder.path().display();
     if folder.is_kept() {
         paint.dim(format!("Everything is kept in {path}: the next start with --data goes on from there."))

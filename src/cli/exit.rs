@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::broker::BrokerError;
 use crate::broker::rabbitmq::RabbitError;
+use crate::store::ViewError;
 use crate::store::desk::DeskError;
 use crate::store::postgres::BadUrl;
 use crate::store::postgres::grants::BadRole;
@@ -91,6 +92,7 @@ impl From<SchemaError> for ExitError {
             SchemaError::Migration(_) => Code::Failed,
             SchemaError::Grants(_)
             | SchemaError::Missing
+            | SchemaError::Strange(_)
             | SchemaError::NoFile(_)
             | SchemaError::Older(_)
             | SchemaError::Foreign(_)
@@ -114,6 +116,12 @@ impl From<LockError> for ExitError {
 
 impl From<DeskError> for ExitError {
     fn from(error: DeskError) -> Self {
+        Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
+    }
+}
+
+impl From<ViewError> for ExitError {
+    fn from(error: ViewError) -> Self {
         Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
     }
 }

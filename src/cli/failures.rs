@@ -16,7 +16,7 @@ use super::output::{self, Output};
 use super::{Code, ExitError, parts};
 use crate::config::Config;
 use crate::contract::inbound::BODY_BYTES_MAX;
-use crate::http::desk::{failure_shape, group_shape};
+use crate::shapes;
 use crate::store::desk::{Cursor, Desk, Edit, Edited, Filter, Limit, Mark, StoredFailure};
 
 #[derive(Debug, Subcommand)]
@@ -113,19 +113,19 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     match command {
         Command::List { filters, cursor, limit } => {
             let page = desk.failures(&filters.read()?, cursor, limit).await?;
-            let items: Vec<_> = page.items.iter().map(failure_shape).collect();
+            let items: Vec<_> = page.items.iter().map(shapes::failure).collect();
             output.page(&items, page.next.map(|cursor| cursor.to_string()).as_deref(), page::list)
         }
         Command::Groups { filters, limit } => {
             let groups = desk.groups(&filters.read()?, limit).await?;
-            output.list(&groups.iter().map(group_shape).collect::<Vec<_>>(), page::groups)
+            output.list(&groups.iter().map(shapes::group).collect::<Vec<_>>(), page::groups)
         }
         Command::Show { id, raw } => {
             if raw {
                 return output::raw(&desk.body(id).await?.ok_or_else(|| unknown(id))?);
             }
             let failure = find(desk.as_ref(), id).await?;
-            output.object(&failure_shape(&failure), |_, paint| page::one(&failure, paint))
+            output.object(&shapes::failure(&failure), |_, paint| page::one(&failure, paint))
         }
         Command::Retry(which) => marks::run(desk.as_ref(), Mark::Retry, which, output).await,
         Command::Discard(which) => marks::run(desk.as_ref(), Mark::Discard, which, output).await,
@@ -170,7 +170,7 @@ async fn edit(desk: &dyn Desk, old: Uuid, edit: &Edit, output: &Output) -> Resul
         }
     };
     let failure = find(desk, new).await?;
-    output.object(&failure_shape(&failure), |_, _| said)
+    output.object(&shapes::failure(&failure), |_, _| said)
 }
 
 /// The bytes of an edit: never more than are processed, so that none is stored that cannot be.

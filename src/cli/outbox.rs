@@ -6,7 +6,7 @@ use super::output::{Output, Paint, columns};
 use super::{ExitError, parts};
 use crate::config::Config;
 use crate::contract::shapes::desk::OutboxShape;
-use crate::http::desk::outbox_shape;
+use crate::shapes;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -17,7 +17,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, config: &Config, output: &Output) -> Result<(), ExitError> {
     let Command::Status = command;
     let outbox = parts::desk(config)?.outbox().await?;
-    output.object(&outbox_shape(outbox), table)
+    output.object(&shapes::outbox(outbox), table)
 }
 
 fn table(outbox: &OutboxShape, paint: Paint) -> String {

@@ -53,6 +53,40 @@ impl Output {
         Self { format, paint: if colored { Paint::Ansi } else { Paint::Plain } }
     }
 
+    /// Prints an array: as the table `render` makes of it, as it is, or one element a line.
+    pub(super) fn array<T: Serialize>(
+        &self,
+        items: &[T],
+        render: impl FnOnce(&[T], Paint) -> String,
+    ) -> Result<(), ExitError> {
+        if self.format == Format::Json { self.object(&items, |_, _| String::new()) } else { self.list(items, render) }
+    }
+
+    /// Whether what is printed is for people, and who looks at it sees it change.
+    pub(super) fn is_live_table(&self) -> bool {
+        self.format == Format::Table && io::stdout().is_terminal()
+    }
+
+    /// Prints an object once more, in the place of what was printed of it before: `lines` of them. On a terminal each line is written over the
+    /// old one, so nothing flickers; elsewhere it follows on a line of its own.
+    pub(super) fn again<T: Serialize>(
+        &self,
+        value: &T,
+        lines: usize,
+        render: impl FnOnce(&T, Paint) -> String,
+    ) -> Result<Printed, ExitError> {
+        let text = match self.format {
+            Format::Table => render(value, self.paint),
+            Format::Json | Format::Jsonl => serde_json::to_string(value).map_err(unprintable)?,
+        };
+        if !self.is_live_table() {
+            return write_out(|stdout| writeln!(stdout, "{text}"));
+        }
+        let back = if lines > 0 { format!("\x1b[{lines}A\r") } else { String::new() };
+        let text: String = text.lines().flat_map(|line| [line, "\x1b[K\n"]).collect();
+        write_out(|stdout| write!(stdout, "{back}{text}"))
+    }
+
     /// Whether what is printed for people is colored.
     pub(super) fn paint(&self) -> Paint {
         self.paint
@@ -186,15 +220,37 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// Rows with their columns in line, the last one ragged.
 pub(super) fn columns(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell)).max();
     let line = |row: &Vec<String>| {
         let cells = row.iter().enumerate().map(|(column, cell)| {
-            let padding = width(column).unwrap_or(0) - cell.chars().count();
+            let padding = width(column).unwrap_or(0) - shown(cell);
             format!("{cell}{}", " ".repeat(padding))
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// How many characters are seen of it: those of a color are not.
+fn shown(cell: &str) -> usize {
+    let mut colors = false;
+    let is_seen = |c: char| {
+        let is_color = colors || c == '\x1b';
+        colors = is_color && c != 'm';
+        !is_color
+    };
+    cell.chars().map(is_seen).filter(|is_seen| *is_seen).count()
+}
+
+/// How long ago, short, as in `3d`.
+pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
+    let past = (now - at).max(chrono::TimeDelta::zero());
+    match (past.num_days(), past.num_hours(), past.num_minutes()) {
+        (0, 0, 0) => format!("{}s", past.num_seconds()),
+        (0, 0, minutes) => format!("{minutes}m"),
+        (0, hours, _) => format!("{hours}h"),
+        (days, _, _) => format!("{days}d"),
+    }
 }
 
 /// Prints text for people, which is all the data there is.
@@ -247,6 +303,21 @@ mod tests {
     fn columns_are_in_line() {
         let rows = [vec!["a".to_owned(), "b".into()], vec!["long".to_owned(), "ü".into(), "c".into()]];
         assert_eq!(columns(&rows), "a     b\nlong  ü  c");
+    }
+
+    #[test]
+    fn colors_take_no_room() {
+        let rows = [vec![Paint::Ansi.bold("A"), "B".into()], vec!["aa".to_owned(), "b".into()]];
+        assert_eq!(columns(&rows), "\x1b[1mA\x1b[0m   B\naa  b");
+    }
+
+    #[test]
+    fn an_age_is_short() {
+        let now = Timestamp::from_timestamp_micros(9_000_000_000_000).unwrap();
+        for (seconds, text) in [(-5, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (86_399, "23h"), (864_000, "10d")]
+        {
+            assert_eq!(age(now - chrono::TimeDelta::seconds(seconds), now), text);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Code, ExitError, parts};
 use crate::config::Config;
 use crate::contract::shapes::desk::ParkedShape;
 use crate::domain::ids::ExceptionId;
-use crate::http::desk::parked_shape;
+use crate::shapes;
 use crate::store::ParkedId;
 use crate::store::desk::Limit;
 
@@ -34,7 +34,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     };
     let exception = exception.as_ref().map(parse).transpose()?;
     let page = parts::desk(config)?.parked(exception.as_ref(), cursor, limit).await?;
-    let items: Vec<_> = page.items.iter().map(parked_shape).collect();
+    let items: Vec<_> = page.items.iter().map(shapes::parked).collect();
     output.page(&items, page.next.map(|cursor| cursor.to_string()).as_deref(), table)
 }
 

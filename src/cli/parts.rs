@@ -8,11 +8,17 @@ use crate::broker::rabbitmq::{self, Certificates, RabbitTail};
 use crate::config::{Broker, Config, Database};
 use crate::http::client::Client;
 use crate::store::Views;
+use crate::store::audit::Audit;
 use crate::store::desk::Desk;
+use crate::store::gauges::Gauges;
+use crate::store::postgres::audit::PostgresAudit;
 use crate::store::postgres::desk::PostgresDesk;
+use crate::store::postgres::gauges::PostgresGauges;
 use crate::store::postgres::submissions::PostgresSubmissions;
 use crate::store::postgres::views::PostgresViews;
+use crate::store::sqlite::audit::SqliteAudit;
 use crate::store::sqlite::desk::SqliteDesk;
+use crate::store::sqlite::gauges::SqliteGauges;
 use crate::store::sqlite::submissions::SqliteSubmissions;
 use crate::store::sqlite::views::SqliteViews;
 use crate::store::submissions::Submissions;
@@ -80,10 +86,26 @@ pub(super) fn views(config: &Config) -> Result<Arc<dyn Views>, ExitError> {
     })
 }
 
+/// What the database counts for those who watch.
+pub(super) fn gauges(config: &Config) -> Result<Arc<dyn Gauges>, ExitError> {
+    Ok(match config.database()? {
+        Database::Postgres(url) => Arc::new(PostgresGauges::new(url.expose())?),
+        Database::Sqlite(file) => Arc::new(SqliteGauges::new(&file)),
+    })
+}
+
 /// What was submitted.
 pub(super) fn submissions(config: &Config) -> Result<Box<dyn Submissions>, ExitError> {
     Ok(match config.database()? {
         Database::Postgres(url) => Box::new(PostgresSubmissions::new(url.expose())?),
         Database::Sqlite(file) => Box::new(SqliteSubmissions::new(&file)),
+    })
+}
+
+/// The chains of the history.
+pub(super) fn audit(config: &Config) -> Result<Box<dyn Audit>, ExitError> {
+    Ok(match config.database()? {
+        Database::Postgres(url) => Box::new(PostgresAudit::new(url.expose())?),
+        Database::Sqlite(file) => Box::new(SqliteAudit::new(&file)),
     })
 }

@@ -63,7 +63,7 @@ fn name(path: &Path) -> String {
 }
 
 /// The text of a rules file, or why there is none.
-fn read(path: &Path) -> Result<String, String> {
+pub(super) fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let opened = input::open(path).map_err(|error| error.message)?;
     let read = std::io::Read::take(opened.reader, RULES_BYTES_MAX + 1).read_to_string(&mut text);

@@ -19,6 +19,7 @@ use crate::worker::{supervisor, turns};
 
 mod made;
 mod reload;
+mod topology;
 
 use made::Made;
 use reload::Reload;
@@ -31,8 +32,8 @@ pub(super) struct Beside {
 }
 
 pub(super) async fn run(config: &Config) -> Result<(), ExitError> {
-    let listener = listen(config.http_listen).await.map_err(|error| unbound(config.http_listen, &error))?;
-    work(config, listener, async |_| std::future::pending().await).await
+    let listen = async || listen(config.http_listen).await.map_err(|error| unbound(config.http_listen, &error));
+    work(config, Hangup::Reload, listen, async |_| ()).await
 }
 
 pub(super) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -43,27 +44,31 @@ pub(super) fn unbound(address: SocketAddr, error: &std::io::Error) -> ExitError 
     ExitError::new(Code::Configuration, format!("cannot listen on {address}: {error}; set REPRIEVE_HTTP_LISTEN"))
 }
 
-/// Works until a signal says to end, with `beside` at its side; that has no say in when it ends.
+/// Works until a signal says to end. `listen` is asked once everything else has been found usable; `beside` runs until the first signal
+/// and has no say in when that is.
 pub(super) async fn work(
     config: &Config,
-    listener: TcpListener,
+    on_hangup: Hangup,
+    listen: impl AsyncFnOnce() -> Result<TcpListener, ExitError>,
     beside: impl AsyncFnOnce(Beside),
 ) -> Result<(), ExitError> {
     let metrics = Metrics::new();
     let rules = reload::start(config, &metrics)?;
     let health = Health::default();
-    let made = made::make(config, &health).await?;
+    let made = made::make(config, &health)?;
     for warning in config.warnings().into_iter().chain(made.warnings.iter().cloned()) {
         tracing::warn!("{warning}");
     }
-    let (mut signals, hangup) = (Signals::new()?, Reload::signal()?);
+    let listener = listen().await?;
+    let (mut signals, hangup) = (Signals::new(on_hangup)?, Reload::signal()?);
     start_line(&rules.borrow());
-    let settings = turn_settings(config, rules.subscribe());
+    let settings = turn_settings(config, rules.subscribe(), metrics.clone());
     let router = http::router(http::State {
         health: health.clone(),
         views: parts::views(config)?,
         desk: parts::desk(config)?,
         metrics: metrics.clone(),
+        gauges: http::Sampler::new(parts::gauges(config)?),
         token: config.http_token.clone(),
         ingest: Arc::clone(&made.ingest),
         tail: Arc::clone(&made.tail),
@@ -85,7 +90,7 @@ pub(super) async fn work(
         let mut working = std::pin::pin!(worker(made, settings, health.clone(), stopping));
         let mut beside = std::pin::pin!(async {
             beside.await;
-            std::future::pending::<()>().await;
+            std::future::pending::<std::convert::Infallible>().await
         });
         tokio::select! {
             biased;
@@ -101,7 +106,7 @@ pub(super) async fn work(
                     () = tokio::time::sleep(config.shutdown_deadline) => abandon("shutdown.deadline has passed"),
                 }
             }
-            () = &mut beside => Ok(()),
+            never = &mut beside => match never {},
         }
     };
     reloading.abort();
@@ -131,22 +136,44 @@ fn abandon(why: &str) -> Result<(), ExitError> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Only where nobody is left when the terminal is closed; elsewhere it says that the rules have changed.
+    hangup: Option<Signal>,
+}
+
+/// What the signal of a closed terminal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// The rules have changed: daemons have no terminal.
+    Reload,
+    /// An end like any other.
+    End,
 }
 
 impl Signals {
     /// From here on the signals no longer end the process by themselves.
-    fn new() -> Result<Self, ExitError> {
+    fn new(hangup: Hangup) -> Result<Self, ExitError> {
         let listen =
             |kind| signal(kind).map_err(|error| ExitError::failed(format!("cannot listen for signals: {error}")));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: if hangup == Hangup::End { Some(listen(SignalKind::hangup())?) } else { None },
+        })
     }
 
     /// The next one, by name.
     async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = hangup => "SIGHUP",
         }
     }
 }
@@ -165,12 +192,14 @@ async fn worker(
     };
     checked?;
     health.serving.on();
-    let Made { source, store, sink, .. } = made;
-    let run = supervisor::run(source, store, sink, settings, stopping);
-    run.await.map_err(|error| ExitError::failed(error.to_string()))
+    let Made { source, store, sink, rabbit, .. } = made;
+    let looking = tokio::spawn(topology::look(rabbit, settings.wait_max));
+    let run = supervisor::run(source, store, sink, settings, stopping).await;
+    looking.abort();
+    run.map_err(|error| ExitError::failed(error.to_string()))
 }
 
-fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>) -> turns::Settings {
+fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>, metrics: Metrics) -> turns::Settings {
     let offset = config.clock_offset;
     turns::Settings {
         batch_max: config.worker_batch_max,
@@ -183,5 +212,6 @@ fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>) -> turns
         rules,
         run: uuid::Uuid::new_v4(),
         trust: config.trust.clone(),
+        metrics,
     }
 }

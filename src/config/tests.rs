@@ -243,3 +243,56 @@ fn files_that_would_not_be_used_are_a_fault() {
     assert!(faults(&[cert], &tls, None).contains("is of no use alone: set amqp.client_key_file too"));
     assert!(faults(&[key], &tls, None).contains("is of no use alone: set amqp.client_cert_file too"));
 }
+
+#[test]
+fn what_is_in_force_is_shown_with_its_origin_and_no_secret() {
+    let secret = TempFile::new("hunter2");
+    let file = TempFile::new("source = 'urn:file'\n[amqp]\nprefetch = 10\n[trust]\nticketing = ['ticket.*']\n");
+    let (settings, faults) = shown::settings(&Sources {
+        flags: vec!["worker.batch_max=7".to_owned()],
+        environment: vec![
+            ("REPRIEVE_HTTP__TOKEN_FILE".into(), secret.0.clone().into()),
+            ("AMQP_URL".into(), "hunter2 that is no address".into()),
+            ("REPRIEVE_OUTBOX__MAX".into(), "none".into()),
+        ],
+        file: Some(file.0.clone()),
+    })
+    .unwrap();
+    assert!(faults.is_empty() && !format!("{settings:?}").contains("hunter2"), "{settings:?}");
+    let of = |key: &str| {
+        let found = settings.iter().find(|setting| setting.key == key).unwrap_or_else(|| panic!("{key}: {settings:?}"));
+        (found.value.as_deref(), found.origin.clone())
+    };
+    assert_eq!(of("worker.batch_max"), (Some("7"), Origin::Flag));
+    assert_eq!(of("http.token"), (Some("***"), Origin::Variable("REPRIEVE_HTTP__TOKEN_FILE".to_owned())));
+    assert_eq!(of("amqp.url"), (Some("***"), Origin::Variable("AMQP_URL".to_owned())));
+    assert_eq!(of("outbox.max"), (Some("none"), Origin::Variable("REPRIEVE_OUTBOX__MAX".to_owned())));
+    assert_eq!(of("amqp.prefetch"), (Some("10"), Origin::File(file.0.clone(), 3)));
+    assert_eq!(of("trust.ticketing"), (Some("ticket.*"), Origin::File(file.0.clone(), 5)));
+    assert_eq!(of("parking.max"), (Some("100000"), Origin::Default));
+    assert_eq!(of("database.url"), (None, Origin::Default));
+    for key in keys::KEYS.iter().filter(|key| key.name != "trust") {
+        of(key.name);
+    }
+}
+
+#[test]
+fn the_example_is_complete_and_yields_the_defaults() {
+    let text = shown::example();
+    let (defaults, example) = (load(&[], &[], None).unwrap(), load(&[], &[], Some(&text)).unwrap());
+    assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
+    for key in keys::KEYS {
+        assert!(text.contains(key.variable) || key.name == "trust", "{} is missing", key.name);
+        assert!(text.contains(key.doc), "{} is not explained", key.name);
+    }
+    // What stands in comments is a setting too, once it has a value.
+    let mut addresses = ["postgres://h/d", "amqp://h"].into_iter();
+    let line = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with("url = ") => format!("url = {:?}\n", addresses.next().unwrap()),
+        Some(rest) if rest.starts_with('[') || rest.contains(" = [") => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    let filled: String = text.lines().map(line).collect();
+    let config = load(&[], &[], Some(&filled)).unwrap_or_else(|error| panic!("{error}\n{filled}"));
+    assert!(config.trust.is_some() && config.database().is_ok() && config.broker().is_ok());
+}

@@ -8,6 +8,7 @@ use super::json::{self, Fault};
 use super::message::Properties;
 use super::reason::Reason;
 use crate::domain::command::Command;
+use crate::domain::dates::Timestamp;
 use crate::domain::history::EventRef;
 use crate::domain::ids::{Digest, ExceptionId};
 use crate::domain::json::Json;
@@ -82,6 +83,8 @@ pub struct Inbound {
     pub event_type: Option<String>,
     /// The trace context it came with.
     pub traceparent: Option<String>,
+    /// When it happened, as its publisher says.
+    pub time: Option<Timestamp>,
     /// The key of (source, id).
     pub key: Digest,
     /// The digest of type and data.
@@ -133,6 +136,7 @@ pub fn decode(message: &Message<'_>) -> Inbound {
         id,
         event_type: seen.event_type,
         traceparent: seen.traceparent,
+        time: seen.time,
         content,
     }
 }
@@ -144,15 +148,16 @@ struct Sighted {
     id: Option<String>,
     event_type: Option<String>,
     traceparent: Option<String>,
+    time: Option<Timestamp>,
     data: Option<Json>,
 }
 
 fn read(message: &Message<'_>, seen: &mut Sighted) -> Result<Content, Fault> {
+    envelope::see_trace(message.headers, seen);
     let mode = mode::of(message);
     let attributes = if mode == Ok(Mode::Binary) { mode::attributes(message.headers) } else { Ok(Json::Null) };
     if let Ok(attributes @ Json::Object(_)) = &attributes {
         envelope::see(attributes, seen);
-        envelope::see_trace(message.headers, seen);
     }
     if message.body.len() > BODY_BYTES_MAX {
         return Err(Fault::new(

@@ -2,6 +2,7 @@
 //! It reads nothing from anywhere: it is given the aggregate and the stored history.
 
 pub mod desk;
+pub mod lookups;
 
 use chrono::{DateTime, NaiveDate};
 use serde::Serialize;

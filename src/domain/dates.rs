@@ -5,6 +5,13 @@ use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 /// A moment, as the worker's clock or an event's sender gave it.
 pub type Timestamp = DateTime<Utc>;
 
+/// How far one clock is ahead of another, in seconds, as far as that is certain: the other one was read at some moment between
+/// `before` and `after` of the first, and waiting for it is not its fault.
+pub fn lead_s(before: Timestamp, other: Timestamp, after: Timestamp) -> f64 {
+    let seconds = |from: Timestamp, to: Timestamp| (to - from).as_seconds_f64();
+    seconds(other, before).max(0.0) + seconds(other, after).min(0.0)
+}
+
 /// Reads `YYYY-MM-DD`, years 0001 to 9999, and nothing else.
 pub fn parse_date(text: &str) -> Option<NaiveDate> {
     let shape = text.len() == 10
@@ -38,6 +45,20 @@ pub fn to_microseconds(time: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_difference_of_clocks_that_is_certain_counts() {
+        let at = |text: &str| parse_time(&format!("2026-11-24T{text}Z")).unwrap();
+        for (before, other, after, expected) in [
+            ("09:00:00", "09:00:00", "09:00:00", 0.0),
+            ("09:00:00", "09:00:03", "09:00:08", 0.0),
+            ("09:10:00", "09:00:00", "09:10:01", 600.0),
+            ("09:00:00", "09:10:00", "09:00:02", -598.0),
+        ] {
+            let found = lead_s(at(before), at(other), at(after));
+            assert!((found - expected).abs() < 1e-6, "{before} {other} {after}: {found}");
+        }
+    }
 
     #[test]
     fn only_the_written_form_is_a_date() {

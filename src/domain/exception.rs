@@ -182,6 +182,12 @@ impl Exception {
         matches!(self.enforcement, Enforcement::Pending | Enforcement::InForce)
     }
 
+    /// The day its ticket runs until now, as far as this exception knows: the approved date while it is enforced, else the date the
+    /// request found. Stored beside it, to be looked for.
+    pub fn runs_until(&self) -> NaiveDate {
+        self.approved_due_date.filter(|_| self.is_enforced()).unwrap_or(self.request.current_due_date)
+    }
+
     /// Who approved or denied it, if a rule did.
     pub fn decided_by_policy(&self) -> Option<Actor> {
         let by_policy = match self.cause {

@@ -6,16 +6,58 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 
+use super::desk::list;
+use super::desk::query::Query;
 use super::problem::problem;
-use crate::contract::shapes::{self, Detail, Row, ShapeError};
-use crate::domain::exception::Exception;
-use crate::domain::ids::ExceptionId;
-use crate::store::StoredEntry;
+use crate::domain::ids::{ExceptionId, TicketId};
+use crate::shapes;
+use crate::store::ViewError;
+use crate::store::desk::Limit;
+use crate::store::lookups::Selection;
 
-/// The contract's `detail` of what the look-up found; the command line shows the same.
-pub fn detail<'a>(exception: &'a Exception, entries: &'a [StoredEntry]) -> Result<Detail<'a>, ShapeError> {
-    let rows = entries.iter().map(|entry| Row { number: entry.number, fields: &entry.fields, hash: &entry.hash });
-    shapes::detail(exception, rows)
+/// `GET /api/v1/exceptions`
+pub(super) async fn exceptions(State(state): State<super::State>, uri: Uri) -> Response {
+    let read = Query::read_several(&uri, &[&Selection::NAMES, &["cursor", "limit"][..]].concat(), &Selection::SEVERAL)
+        .and_then(|query| Ok((query.selection()?, query.parsed("cursor")?, query.limit()?)));
+    let (selection, after, limit) = match read {
+        Ok(read) => read,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why, &uri),
+    };
+    match state.views.exceptions(&selection, after, limit).await {
+        Ok(page) => list(&shapes::exceptions(&page), page.next.map(|cursor| cursor.to_string()).as_deref()),
+        Err(error) => away(&error, &uri),
+    }
+}
+
+/// `GET /api/v1/tickets/{id}`
+pub(super) async fn ticket(
+    State(state): State<super::State>,
+    uri: Uri,
+    path: Result<Path<String>, PathRejection>,
+) -> Response {
+    let id = match path
+        .map_err(|_| "is no UTF-8".to_owned())
+        .and_then(|Path(text)| TicketId::parse(&text).map_err(|error| error.to_string()))
+    {
+        Ok(id) => id,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &format!("not a ticket id: {why}"), &uri),
+    };
+    match state.views.ticket(&id, Limit::DEFAULT).await {
+        Ok(Some(ticket)) => Json(shapes::ticket(&ticket)).into_response(),
+        Ok(None) => problem(StatusCode::NOT_FOUND, &format!("no exception has named the ticket {id}"), &uri),
+        Err(error) => away(&error, &uri),
+    }
+}
+
+/// `GET /api/v1/stats`
+pub(super) async fn stats(State(state): State<super::State>, uri: Uri) -> Response {
+    if let Err(why) = Query::read(&uri, &[]) {
+        return problem(StatusCode::BAD_REQUEST, &why, &uri);
+    }
+    match state.views.stats(chrono::Utc::now().date_naive()).await {
+        Ok(stats) => Json(shapes::stats(&stats)).into_response(),
+        Err(error) => away(&error, &uri),
+    }
 }
 
 /// `GET /api/v1/exceptions/{id}`
@@ -32,7 +74,7 @@ pub(super) async fn exception(
         Err(why) => return problem(StatusCode::BAD_REQUEST, &format!("not an exception id: {why}"), &uri),
     };
     match state.views.exception(&id).await {
-        Ok(Some((exception, entries))) => match detail(&exception, &entries) {
+        Ok(Some((exception, entries))) => match shapes::detail(&exception, &entries) {
             Ok(detail) => Json(detail).into_response(),
             Err(error) => {
                 tracing::error!(exception.id = %id, "{error}");
@@ -45,4 +87,10 @@ pub(super) async fn exception(
             problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer: try again later", &uri)
         }
     }
+}
+
+fn away(error: &ViewError, uri: &Uri) -> Response {
+    let path = uri.path();
+    tracing::warn!("{path} could not be answered: {error}");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer: try again later", uri)
 }

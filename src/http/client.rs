@@ -18,9 +18,12 @@ use tokio::time::timeout;
 
 use crate::broker::{BrokerError, Follow, Position, Published, Tail};
 use crate::config::Secret;
+use crate::domain::ids::is_hidden;
 
+mod probe;
 mod sse;
 
+pub use probe::{Condition, Probe};
 use sse::Reader;
 
 /// Longest wait for a connection to this machine.
@@ -133,7 +136,9 @@ impl Client {
     /// What an answer means that is none.
     fn problem(&self, status: StatusCode, body: &[u8]) -> BrokerError {
         let address = self.address;
-        let detail = read::<Problem>(body).map(|problem| problem.detail);
+        // It is shown on a terminal, and whoever listens there may be anybody.
+        let tamed = |text: String| text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect::<String>();
+        let detail = read::<Problem>(body).map(|problem| tamed(problem.detail));
         match (status, detail) {
             (StatusCode::UNAUTHORIZED, _) => {
                 let shown = if self.token.is_some() { "another token" } else { "a token" };

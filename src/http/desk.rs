@@ -1,4 +1,4 @@
-//! The operator's desk in the API, version 1. The command line shows the same objects and makes them with the same functions.
+//! The operator's desk in the API, version 1. The command line shows the same objects and makes them with the same functions, those of [`shapes`].
 
 pub(super) mod query;
 
@@ -9,69 +9,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::problem::problem;
-use crate::contract::shapes::desk::{FailureShape, GroupShape, ListShape, OutboxShape, ParkedShape};
-use crate::store::desk::{Desk, DeskError, Filter, Group, Mark, OutboxState, ParkedEvent, StoredFailure, Verdict};
+use crate::contract::shapes::desk::ListShape;
+use crate::shapes;
+use crate::store::desk::{Desk, DeskError, Filter, Mark, Verdict};
 use query::Query;
-
-/// The contract's `failure`.
-pub fn failure_shape(failure: &StoredFailure) -> FailureShape<'_> {
-    FailureShape {
-        failure_id: failure.id,
-        state: failure.state.word(),
-        reason: &failure.reason,
-        message: &failure.message,
-        event_source: &failure.source,
-        event_id: &failure.event_id,
-        event_type: failure.event_type.as_deref(),
-        exception_id: failure.exception_id.as_deref(),
-        fingerprint: &failure.fingerprint,
-        attempts: failure.attempts,
-        outcome: failure.outcome.as_deref(),
-        code: failure.code.as_deref(),
-        received_at: failure.received_at,
-        edited_from: failure.edited_from,
-        edited_to: failure.edited_to,
-        body_base64: BASE64_STANDARD.encode(&failure.body),
-        body_bytes: failure.body_bytes,
-        headers: &failure.properties.headers,
-    }
-}
-
-/// The contract's `group`.
-pub fn group_shape(group: &Group) -> GroupShape<'_> {
-    GroupShape {
-        fingerprint: &group.fingerprint,
-        reason: &group.reason,
-        count: group.count,
-        first_at: group.first_at,
-        last_at: group.last_at,
-        example_failure_id: group.example,
-    }
-}
-
-/// The contract's `parked`.
-pub fn parked_shape(event: &ParkedEvent) -> ParkedShape<'_> {
-    ParkedShape {
-        event_source: &event.source,
-        event_id: &event.event_id,
-        event_type: event.event_type.as_deref(),
-        exception_id: &event.exception_id,
-        parked_at: event.parked_at,
-        expires_at: event.expires_at,
-    }
-}
-
-/// The contract's `outbox`.
-pub fn outbox_shape(outbox: OutboxState) -> OutboxShape {
-    let OutboxState { pending, unroutable, oldest_age_s } = outbox;
-    OutboxShape { pending, unroutable, oldest_age_s }
-}
 
 /// `GET /api/v1/failures`
 pub(super) async fn failures(State(state): State<super::State>, uri: Uri) -> Response {
@@ -83,7 +28,7 @@ pub(super) async fn failures(State(state): State<super::State>, uri: Uri) -> Res
     };
     match state.desk.failures(&filter, after, limit).await {
         Ok(page) => {
-            let items: Vec<_> = page.items.iter().map(failure_shape).collect();
+            let items: Vec<_> = page.items.iter().map(shapes::failure).collect();
             list(&items, page.next.map(|cursor| cursor.to_string()).as_deref())
         }
         Err(error) => away(&error, &uri),
@@ -99,7 +44,7 @@ pub(super) async fn groups(State(state): State<super::State>, uri: Uri) -> Respo
         Err(why) => return problem(StatusCode::BAD_REQUEST, &why, &uri),
     };
     match state.desk.groups(&filter, limit).await {
-        Ok(groups) => list(&groups.iter().map(group_shape).collect::<Vec<_>>(), None),
+        Ok(groups) => list(&groups.iter().map(shapes::group).collect::<Vec<_>>(), None),
         Err(error) => away(&error, &uri),
     }
 }
@@ -114,7 +59,7 @@ pub(super) async fn parked(State(state): State<super::State>, uri: Uri) -> Respo
     };
     match state.desk.parked(exception.as_ref(), after, limit).await {
         Ok(page) => {
-            let items: Vec<_> = page.items.iter().map(parked_shape).collect();
+            let items: Vec<_> = page.items.iter().map(shapes::parked).collect();
             list(&items, page.next.map(|cursor| cursor.to_string()).as_deref())
         }
         Err(error) => away(&error, &uri),
@@ -127,7 +72,7 @@ pub(super) async fn outbox(State(state): State<super::State>, uri: Uri) -> Respo
         return problem(StatusCode::BAD_REQUEST, &why, &uri);
     }
     match state.desk.outbox().await {
-        Ok(outbox) => Json(outbox_shape(outbox)).into_response(),
+        Ok(outbox) => Json(shapes::outbox(outbox)).into_response(),
         Err(error) => away(&error, &uri),
     }
 }
@@ -177,7 +122,7 @@ async fn mark(desk: &Arc<dyn Desk>, mark: Mark, path: FailurePath, uri: &Uri) ->
 
 async fn show(desk: &Arc<dyn Desk>, id: Uuid, uri: &Uri) -> Response {
     match desk.failure(id).await {
-        Ok(Some(failure)) => Json(failure_shape(&failure)).into_response(),
+        Ok(Some(failure)) => Json(shapes::failure(&failure)).into_response(),
         Ok(None) => problem(StatusCode::NOT_FOUND, &format!("no failure has the id {id}"), uri),
         Err(error) => away(&error, uri),
     }
@@ -189,7 +134,7 @@ fn id(path: FailurePath, uri: &Uri) -> Result<Uuid, Response> {
     id.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "not a failure id: expected a UUID", uri))
 }
 
-fn list<T: Serialize>(items: &[T], next_cursor: Option<&str>) -> Response {
+pub(super) fn list<T: Serialize>(items: &[T], next_cursor: Option<&str>) -> Response {
     Json(ListShape { items, next_cursor }).into_response()
 }
 

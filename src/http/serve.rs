@@ -24,6 +24,8 @@ use life::{Life, Watched};
 const CONNECTIONS_MAX: usize = 256;
 /// Longest wait for a request's head, also on a connection kept alive: slow senders must not hold the connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that has lived long enough answers what is in hand; longer than any answer may take, it is cut.
+const LAST_ANSWER_MAX: Duration = Duration::from_secs(12);
 /// After the shutdown began, running answers have so long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: it means that the process is out of file descriptors, which does not pass at once.
@@ -50,7 +52,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
             tokio::select! {
                 biased;
                 () = converse(stream, peer, router, ending, life.clone()) => {}
-                () = life.over() => tracing::debug!("an HTTP connection lived too long and was cut"),
+                () = async { life.over().await; tokio::time::sleep(LAST_ANSWER_MAX).await } => {
+                    tracing::debug!("an HTTP connection lived too long and was cut");
+                }
             }
             drop(permit);
         });
@@ -77,7 +81,7 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<Accepte
 }
 
 async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut ending: watch::Receiver<()>, life: Life) {
-    let conversation = Conversation::new(life.clone(), ending.clone());
+    let (over, conversation) = (life.clone(), Conversation::new(life.clone(), ending.clone()));
     let router = router.layer(Extension(ConnectInfo(peer))).layer(Extension(conversation));
     let service = TowerToHyperService::new(router);
     let stream = Watched { stream, life };
@@ -89,11 +93,16 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut endin
     );
     let ended = tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
-        _ = ending.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        ended = connection.as_mut() => Some(ended),
+        _ = ending.changed() => None,
+        () = over.over() => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        // What is in hand is answered, and nothing after it is asked: an answer that is not heard is asked for again.
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(error) = ended {
         tracing::debug!("an HTTP connection ended early: {error}");

@@ -10,9 +10,12 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::contract::shapes::tests::sample;
-use crate::domain::exception::Exception;
-use crate::domain::ids::ExceptionId;
+use crate::domain::exception::{Exception, Status};
+use crate::domain::ids::{ExceptionId, TicketId};
+use crate::store::desk::{Limit, Page};
+use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
 use crate::store::{StoredEntry, ViewError};
+use chrono::NaiveDate;
 
 struct Stored;
 
@@ -34,6 +37,40 @@ impl Views for Stored {
             _ => Ok(None),
         }
     }
+
+    /// Pages whose cursor is what was asked after, and one more.
+    async fn exceptions(
+        &self,
+        selection: &Selection,
+        after: Option<Newer>,
+        limit: Limit,
+    ) -> Result<Exceptions, ViewError> {
+        if selection.beginning.as_deref() == Some("AWAY") {
+            return Err(ViewError("password=hunter2".into()));
+        }
+        let expected = Selection {
+            statuses: vec![Status::Requested, Status::UnderReview],
+            severities: vec!["high"],
+            ..Selection::default()
+        };
+        if *selection == expected {
+            let next = if after.is_none() { "7".parse().ok() } else { None };
+            return Ok(Page { items: vec![sample().0], next });
+        }
+        assert_eq!((selection, limit), (&Selection::default(), Limit::DEFAULT));
+        Ok(Page { items: Vec::new(), next: after })
+    }
+
+    async fn ticket(&self, id: &TicketId, _: Limit) -> Result<Option<TicketView>, ViewError> {
+        let (exception, _) = sample();
+        let exceptions = Page { items: vec![exception.clone()], next: None };
+        let view = TicketView { id: id.clone(), current_due_date: exception.runs_until(), exceptions };
+        Ok((*id == exception.ticket_id).then_some(view))
+    }
+
+    async fn stats(&self, _: NaiveDate) -> Result<Stats, ViewError> {
+        Ok(Stats { open: 5, decided_30d: 3, approved_30d: 2, ..Stats::default() })
+    }
 }
 
 pub(crate) fn state(token: Option<&str>) -> State {
@@ -47,6 +84,7 @@ pub(crate) fn state(token: Option<&str>) -> State {
         tail: Arc::new(stream::tests::FakeTail::default()),
         senders: Senders::Any,
         metrics,
+        gauges: Sampler::new(Arc::new(super::metrics::tests::FakeGauges::default())),
         token: token.map(Secret::new),
     }
 }
@@ -209,4 +247,57 @@ async fn a_silent_connection_is_ended_before_and_after_an_answer() {
         assert_eq!(answered, request.ends_with(b"\r\n\r\n"));
     }
     server.abort();
+}
+
+#[tokio::test]
+async fn exceptions_are_listed_by_what_is_asked() {
+    let state = state(None);
+    let get = async |path: &str| ask(&state, HERE, &format!("/api/v1/{path}"), &[LOCAL]).await;
+    for path in [
+        "exceptions?status=requested,under_review&severity=HIGH&limit=3",
+        "exceptions?status=requested&status=under_review&severity=high&limit=3",
+    ] {
+        let answer = get(path).await;
+        assert_eq!((answer.status, &answer.body["next_cursor"]), (200, &"7".into()), "{path}");
+        assert_eq!(answer.body["items"][0]["exception_id"], "EX-1");
+        let last = get(&format!("{path}&cursor=7")).await;
+        assert_eq!((last.status, &last.body["next_cursor"]), (200, &serde_json::Value::Null));
+    }
+    let short = get("exceptions?cursor=9").await;
+    assert_eq!((&short.body["items"], &short.body["next_cursor"]), (&serde_json::json!([]), &"9".into()));
+    for (query, said) in [
+        ("colour=red", "parameter \"colour\" is not known here: expected status, enforcement, reviewer, requester"),
+        ("status=open", "parameter status: \"open\": expected one or more of requested"),
+        ("enforcement=on", "parameter enforcement: "),
+        ("severity=", "parameter severity: "),
+        ("reviewer=a%20b", "parameter reviewer: "),
+        ("requester=", "parameter requester: "),
+        ("ticket=a/b", "parameter ticket: "),
+        ("ticket=a&ticket=b", "parameter \"ticket\" stands there twice"),
+        ("due_before=soon", "parameter due_before: "),
+        ("expiring_within=30", "parameter expiring_within: "),
+        ("q=", "parameter q: "),
+        ("cursor=-1", "parameter cursor: "),
+        ("limit=0", "parameter limit: "),
+    ] {
+        let answer = get(&format!("exceptions?{query}")).await;
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(answer.status == 400 && detail.starts_with(said), "{query}: {detail}");
+    }
+    let away = get("exceptions?q=AWAY").await;
+    assert!(away.status == 503 && !away.body.to_string().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_ticket_and_the_figures_are_shown() {
+    let state = state(None);
+    let get = async |path: &str| ask(&state, HERE, &format!("/api/v1/{path}"), &[LOCAL]).await;
+    let ticket = get("tickets/SEC-812").await.body;
+    assert_eq!((&ticket["ticket_id"], &ticket["current_due_date"]), (&"SEC-812".into(), &"2026-12-05".into()));
+    assert_eq!(ticket["exceptions"][0]["exception_id"], "EX-1");
+    assert_eq!((get("tickets/SEC-1").await.status, get("tickets/a%20b").await.status), (404, 400));
+    let stats = get("stats").await.body;
+    assert_eq!((&stats["open"], &stats["approval_rate"]), (&5.into(), &serde_json::json!(0.67)));
+    assert_eq!(stats.as_object().unwrap().len(), 11);
+    assert_eq!(get("stats?x=1").await.status, 400);
 }

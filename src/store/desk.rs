@@ -113,7 +113,7 @@ pub struct ParkedEvent {
 }
 
 /// What is to be published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxState {
     /// All rows.
     pub pending: u64,

@@ -3,9 +3,12 @@
 //! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`], the
 //! operator's: [`desk`].
 
+pub mod audit;
 mod connection;
 pub mod desk;
 mod exceptions;
+pub mod facts;
+pub mod gauges;
 pub mod grants;
 mod lent;
 mod marked;
@@ -15,6 +18,7 @@ mod read;
 mod reviewers;
 mod rings;
 pub mod submissions;
+mod tallies;
 pub mod views;
 mod write;
 
@@ -30,6 +34,7 @@ use self::connection::Session;
 use self::read::Loaded;
 use self::rings::Ring;
 use super::rows::BadRow;
+use super::tallies::differences;
 use super::{Committed, Plan, Store, StoreError, Wanted};
 use crate::health::Light;
 
@@ -48,7 +53,8 @@ const OUTBOX_COUNT: &str = "SELECT count(*) FROM outbox";
 pub fn statements() -> impl Iterator<Item = &'static str> {
     let outbox: &[&str] = &[OUTBOX_BOUND, OUTBOX_COUNT];
     let rooms = [exceptions::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS, read::STATEMENTS];
-    rooms.into_iter().chain([reviewers::STATEMENTS, rings::STATEMENTS, write::STATEMENTS, outbox]).flatten().copied()
+    let others = [reviewers::STATEMENTS, rings::STATEMENTS, tallies::STATEMENTS, write::STATEMENTS, outbox];
+    rooms.into_iter().chain(others).flatten().copied()
 }
 
 /// The URL cannot be used. Nothing of it is repeated, in the driver's words neither: any part of it may be a password.
@@ -155,6 +161,7 @@ async fn transact(
     let Loaded { snapshot, mut keys, epoch, expired } = read::load(connection, wanted).await?;
     let mut outgoing = snapshot.claimed.clone();
     let claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
+    let before = super::tallies::standings(&snapshot.exceptions);
 
     let mut changes = plan(snapshot);
 
@@ -166,6 +173,7 @@ async fn transact(
         memory.rule_set = Some(rules.hash.clone());
     }
     let written = write::store(connection, &mut changes, &mut keys, memory.ring.number()).await?;
+    tallies::write(connection, &differences(&before, &changes.exceptions)).await?;
     // After what was tried again is written: that is not marked any more.
     let marked = marked::next(connection, wanted.marked_max).await?;
     if changes.held {
@@ -177,7 +185,7 @@ async fn transact(
     }
     raw_sql("COMMIT").execute(connection).await.map_err(Fault::Commit)?;
     let outbox_full = memory.outbox_full;
-    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked })
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked, published: 0 })
 }
 
 async fn outbox_is_full(connection: &mut PgConnection, outbox_max: u64) -> Result<bool, Fault> {

@@ -40,6 +40,9 @@ pub enum SchemaError {
     /// The embedded database has no file, and none is made by asking for it.
     #[error("there is no data file {}: run `reprieve migrate up` to make it, or name the right one", .0.display())]
     NoFile(PathBuf),
+    /// The file is another program's.
+    #[error("{} holds tables of another program: name a file of its own for this one", .0.display())]
+    Strange(PathBuf),
     /// Some of this version's migrations were not run.
     #[error("the database's schema is older than this program, migration {0} is missing: run `reprieve migrate up`")]
     Older(i64),

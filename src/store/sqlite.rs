@@ -3,9 +3,11 @@
 //! write-ahead log lets read beside it. The database's clock is the process's own. Whatever goes wrong in a turn, or leaves in
 //! between, takes the connection along, and what it had not committed is rolled back.
 
+pub mod audit;
 mod connection;
 pub mod desk;
 mod exceptions;
+pub mod gauges;
 mod inbox;
 mod lent;
 pub mod lock;
@@ -19,6 +21,7 @@ mod reviewers;
 #[cfg(test)]
 mod scratch;
 pub mod submissions;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -38,6 +41,7 @@ use self::connection::Session;
 use self::log::LogWriter;
 use self::read::Loaded;
 use super::rows::BadRow;
+use super::tallies::differences;
 use super::{Changes, Committed, Plan, Store, StoreError, Wanted};
 use crate::domain::dates::Timestamp;
 use crate::health::Light;
@@ -51,7 +55,7 @@ const OUTBOX_LOOK: Duration = Duration::from_secs(1);
 /// Every statement that turns and readers of the log prepare: for a test that asks for their plans.
 pub fn statements() -> impl Iterator<Item = &'static str> {
     let rooms = [exceptions::STATEMENTS, inbox::STATEMENTS, log::STATEMENTS, marked::STATEMENTS, notes::STATEMENTS];
-    let others = [outbox::STATEMENTS, read::STATEMENTS, reviewers::STATEMENTS, write::STATEMENTS];
+    let others = [outbox::STATEMENTS, read::STATEMENTS, reviewers::STATEMENTS, tallies::STATEMENTS, write::STATEMENTS];
     rooms.into_iter().chain(others).flatten().copied()
 }
 
@@ -106,7 +110,10 @@ impl SqliteStore {
         let mut memory = self.memory.clone();
         let outcome = transact(&mut session.connection, wanted, plan, &mut memory, &self.outlet).await;
         match outcome {
-            Ok(_) => self.memory = memory,
+            Ok(_) => {
+                session.check()?;
+                self.memory = memory;
+            }
             Err(ref fault) if fault.is_refusal() => {
                 raw_sql("ROLLBACK").execute(&mut session.connection).await.map_err(Fault::from)?;
             }
@@ -142,6 +149,7 @@ async fn transact(
     }
     let mut outgoing = snapshot.claimed.clone();
     let mut claims_full = wanted.claims_max > 0 && outgoing.len() >= wanted.claims_max;
+    let before = super::tallies::standings(&snapshot.exceptions);
 
     let mut changes = plan(snapshot);
 
@@ -150,13 +158,14 @@ async fn transact(
         memory.rule_set = Some(rules.hash.clone());
     }
     write::store(connection, &changes, &mut keys, now).await?;
+    tallies::write(connection, &differences(&before, &changes.exceptions)).await?;
     // After what was tried again is written: that is not marked any more.
     let marked = marked::next(connection, wanted.marked_max).await?;
     if wanted.expired_max > 0 {
         inbox::delete_old(connection, now).await?;
         log::delete_old(connection, now).await?;
     }
-    let mut newest = None;
+    let (mut newest, mut published) = (None, 0);
     match outlet {
         Outlet::Outbox { max } => {
             let written = outbox::write(connection, std::mem::take(&mut changes.outbox), changes.held, now).await?;
@@ -167,9 +176,9 @@ async fn transact(
         }
         Outlet::Log(writer) => {
             claims_full = wanted.claims_max > 0 && !memory.outbox_moved;
-            let grown = tell(connection, &changes, memory, now).await?;
+            published = tell(connection, &changes, memory, now).await?;
             claims_full &= !memory.outbox_moved;
-            if grown || !memory.announced {
+            if published > 0 || !memory.announced {
                 newest = Some((writer, log::newest(connection).await?));
                 memory.announced = true;
             }
@@ -180,25 +189,25 @@ async fn transact(
         writer.announce(newest);
     }
     let outbox_full = memory.outbox_full;
-    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked })
+    Ok(Committed { outcomes: changes.outcomes, outgoing, claims_full, expired, outbox_full, marked, published })
 }
 
-/// Writes into the log, after what an earlier run has left in the outbox; whether there was anything.
+/// Writes into the log, after what an earlier run has left in the outbox; gives how many it wrote.
 async fn tell(
     connection: &mut SqliteConnection,
     changes: &Changes,
     memory: &mut Memory,
     now: Timestamp,
-) -> Result<bool, Fault> {
+) -> Result<u64, Fault> {
     let moved = if memory.outbox_moved { 0 } else { log::move_outbox(connection, now).await? };
     memory.outbox_moved = moved < log::MOVED_MAX;
     if !memory.outbox_moved {
         // Behind what was told before: the next turn goes on there.
         outbox::write(connection, changes.outbox.clone(), false, now).await?;
-        return Ok(true);
+        return Ok(moved);
     }
     log::append(connection, now, &changes.outbox).await?;
-    Ok(moved > 0 || !changes.outbox.is_empty())
+    Ok(moved + changes.outbox.len() as u64)
 }
 
 async fn look_at_outbox(connection: &mut SqliteConnection, memory: &mut Memory, max: u64) -> Result<(), Fault> {
@@ -221,6 +230,8 @@ enum Fault {
     /// Whoever looks does not make it.
     #[error("there is no data file {}: run `reprieve migrate up`, or start the worker, to make it", .0.display())]
     Missing(PathBuf),
+    #[error("{} is another file than the one that was worked on: it is opened anew; stop the worker before a restore", .0.display())]
+    Replaced(PathBuf),
     #[error(transparent)]
     Row(#[from] BadRow),
     /// What is to be written contradicts what is there: only this input can be at fault, and nothing of it is written.
@@ -238,7 +249,7 @@ impl Fault {
         match self {
             Fault::Database(error) | Fault::Commit(error) => CONTENT.contains(&primary(error)),
             Fault::Contradiction(_) | Fault::Row(BadRow::Unreadable { .. }) => true,
-            Fault::Late(..) | Fault::Missing(_) | Fault::Row(BadRow::Newer { .. }) => false,
+            Fault::Late(..) | Fault::Missing(_) | Fault::Replaced(_) | Fault::Row(BadRow::Newer { .. }) => false,
         }
     }
 }

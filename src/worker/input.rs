@@ -54,6 +54,7 @@ impl Input {
             id,
             event_type: None,
             traceparent: None,
+            time: None,
             exception_id: None,
             content: Err(fault),
         };

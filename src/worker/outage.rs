@@ -11,21 +11,24 @@ use crate::retry::Waits;
 /// them back again and again, and count each time.
 const RELEASE_AFTER: Duration = Duration::from_secs(60);
 
-/// A time without the database: said once, waited for with backoff.
+/// A time without the database: said once for each reason, waited for with backoff.
 pub(super) struct Outage {
     waits: Waits,
     since: Option<Instant>,
+    /// The reason that was said last. The first is mostly that a session was lost, and the next one why there is no other.
+    said: String,
     released: bool,
 }
 
 impl Outage {
     pub(super) fn new(wait_max: Duration) -> Self {
-        Self { waits: Waits::new(wait_max), since: None, released: false }
+        Self { waits: Waits::new(wait_max), since: None, said: String::new(), released: false }
     }
 
     pub(super) async fn wait(&mut self, message: &str) {
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
+        if self.said != message {
+            self.since.get_or_insert_with(Instant::now);
+            message.clone_into(&mut self.said);
             warn!("consumption pauses, nothing is lost: {message}");
         }
         sleep(self.waits.next_wait()).await;

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::plan::Settled;
 use crate::broker::{Fate, Outgoing, Sink};
+use crate::metrics::{Metrics, Published};
 
 /// How long a row of the outbox stays with the instance that wrote or claimed it, by the database's clock, from the
 /// beginning of that turn.
@@ -35,6 +36,7 @@ pub async fn publish(
     mut hands: mpsc::Receiver<Hand>,
     fates: mpsc::UnboundedSender<Settled>,
     up: watch::Sender<bool>,
+    metrics: Metrics,
 ) {
     loop {
         wait_until_ready(sink.as_mut(), &mut hands, &up).await;
@@ -56,6 +58,7 @@ pub async fn publish(
                 events = unknown,
                 "the fate of {unknown} published events is unknown: they stay in the outbox and go out again"
             );
+            metrics.published(Published::Retried, unknown as u64);
             up.send_replace(false);
         }
         if fates.send(settle(&hand.events, &known)).is_err() {

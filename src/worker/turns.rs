@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 use uuid::Uuid;
 
+use self::counted::Aside;
 use self::poison::{Cut, Poison, Trouble, halve, in_two, is_one_submission};
 use super::input::{self, Input, wanted};
 use super::outage::Outage;
@@ -24,8 +25,10 @@ use crate::contract::reason::Reason;
 use crate::contract::trust::Trust;
 use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::rules::RuleSet;
-use crate::store::{Committed, Marked, Outcome, Store, StoreError, Wanted};
+use crate::metrics::Metrics;
+use crate::store::{Committed, Marked, Outcome, Snapshot, Store, StoreError, Wanted};
 
+mod counted;
 mod poison;
 mod suspects;
 
@@ -70,6 +73,8 @@ pub struct Settings {
     pub run: Uuid,
     /// The setting `trust`; without it anybody may publish anything.
     pub trust: Option<Trust>,
+    /// Where is counted what is settled.
+    pub metrics: Metrics,
 }
 
 /// The channels to and from the publishing loop, and the word to stop.
@@ -103,6 +108,8 @@ pub async fn run(source: Box<dyn Source>, store: Box<dyn Store>, links: Links, s
         rule_set_stored: None,
         stopping: false,
         marked: Vec::new(),
+        aside: Aside::default(),
+        clock_is_off: false,
     };
     turns.run(stop).await;
 }
@@ -126,6 +133,10 @@ struct Turns {
     stopping: bool,
     /// Failures that an operator has marked, to be tried again next.
     marked: Vec<Marked>,
+    /// Of the last attempt, for who counts.
+    aside: Aside,
+    /// Whether it was said that our clock is far from the database's.
+    clock_is_off: bool,
 }
 
 /// Why a turn is due.
@@ -220,6 +231,7 @@ impl Turns {
                         error!("parked events whose time is over cannot be set aside, and stay: {message}");
                     }
                     outage.over();
+                    self.count(inputs, &committed, begun);
                     self.committed(ticked, &mut committed);
                     return Ok((committed, begun));
                 }
@@ -284,9 +296,12 @@ impl Turns {
             store_rule_set: self.rule_set_stored.as_ref() != Some(&rules.hash),
             parked_blamed,
         };
-        let (settled, mut writes_rule_set) = (&self.settled, false);
-        let mut decide = |snapshot| {
+        let (settled, aside, clock) = (&self.settled, &mut self.aside, &self.settings.clock);
+        let mut writes_rule_set = false;
+        let mut decide = |snapshot: Snapshot| {
+            let clocks = [terms.voice.now, snapshot.database_time, clock()];
             let changes = plan(inputs, settled, &terms, snapshot);
+            aside.note(&changes, clocks);
             writes_rule_set = changes.rule_set.is_some();
             changes
         };

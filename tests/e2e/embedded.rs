@@ -15,9 +15,14 @@ mod disk;
 pub(crate) mod load;
 mod shown;
 
-pub(crate) use disk::{a_folder_that_can_only_be_read_is_refused, a_full_disk_loses_nothing_that_was_answered};
+pub(crate) use disk::{
+    a_folder_that_can_only_be_read_is_refused, a_full_disk_loses_nothing_that_was_answered, mounted,
+};
 pub(crate) use load::{killed_under_load_nothing_answered_is_lost, sigterm_drains_what_was_handed_in};
-pub(crate) use shown::{commands_work_beside_it, the_first_command_shows_a_day, two_on_one_folder};
+pub(crate) use shown::{
+    a_file_that_vanishes_is_missed, a_folder_of_dev_is_its_own, commands_work_beside_it, the_first_command_shows_a_day,
+    two_on_one_folder,
+};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 

@@ -9,6 +9,7 @@
     reason = "a case fails by panicking; the exception in clippy.toml only knows functions marked #[test]"
 )]
 
+mod audit;
 mod bad_input;
 mod books;
 mod border;
@@ -17,11 +18,13 @@ mod conservation;
 mod contract;
 mod crashes;
 mod desk;
+mod drill;
 mod embedded;
 mod followed;
 mod guide;
 mod harness;
 mod ledger;
+mod lookups;
 mod readme;
 mod reload;
 mod routing;
@@ -34,6 +37,7 @@ mod support;
 mod tls;
 mod traffic;
 mod trust;
+mod watched;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -87,15 +91,31 @@ fn cases() -> Vec<Trial> {
         embedded::a_folder_that_can_only_be_read_is_refused,
         embedded::the_first_command_shows_a_day,
         embedded::two_on_one_folder,
+        embedded::a_folder_of_dev_is_its_own,
+        embedded::a_file_that_vanishes_is_missed,
         embedded::commands_work_beside_it,
+    ]);
+    cases.extend(for_people());
+    cases
+}
+
+/// What people see and do.
+fn for_people() -> Vec<Trial> {
+    cases![
         desk::failures_are_found_understood_and_marked,
         desk::an_edit_is_a_failure_of_its_own,
         desk::what_waits_is_shown,
         desk::the_api_shows_and_marks_the_same,
+        audit::the_history_is_checked_beside_the_worker_and_against_an_export,
+        drill::the_rules_file_is_broken,
+        drill::the_database_has_no_room,
+        drill::passwords_are_revoked_and_given_back,
+        drill::five_hundred_bad_messages_among_good_ones,
         followed::what_is_handed_in_is_queued_as_it_is,
         followed::what_is_published_is_followed_by_each,
         followed::without_the_right_both_are_refused_by_name,
         followed::a_broker_in_trouble_is_away_within_the_deadline,
+        lookups::exceptions_are_looked_up_in_each_format,
         guide::the_programs_submit_and_defer_once,
         guide::the_commands_over_http_are_taken,
         guide::the_program_without_a_broker_misses_nothing,
@@ -123,6 +143,12 @@ fn cases() -> Vec<Trial> {
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,
         stops::a_broker_that_blocks_publishers_gets_its_acks,
-    ]);
-    cases
+        watched::the_numbers_agree_with_what_happened,
+        watched::the_numbers_of_embedded_parts,
+        watched::a_trace_goes_through_to_every_output,
+        watched::a_noisy_run_can_be_read_and_shown,
+        watched::the_configuration_is_checked_and_shown,
+        watched::health_is_asked_of_the_running_worker,
+        watched::the_start_says_what_does_not_fit,
+    ]
 }

@@ -53,6 +53,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     cases.extend(crate::cases![a_database_that_forgets_is_refused, roles::the_worker_needs_no_more_than_it_is_granted]);
     cases.extend(in_the_store![
         log::what_turns_tell_is_in_the_log_in_order_and_once,
+        log::what_is_committed_is_in_the_files,
         log::what_an_outbox_has_left_is_moved_into_the_log,
         log::many_that_are_left_are_moved_before_what_is_told_later,
         log::what_is_old_leaves_the_log_and_nothing_else_does,

@@ -211,6 +211,7 @@ impl Database {
             expired: 0,
             outbox_full: self.outbox.len() >= self.outbox_max,
             marked,
+            published: 0,
         })
     }
 

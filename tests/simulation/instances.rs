@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reprieve::broker::{Sink, Source};
 use reprieve::domain::rules::RuleSet;
+use reprieve::metrics::Metrics;
 use reprieve::store::Store;
 use reprieve::worker::supervisor;
 use reprieve::worker::turns::Settings;
@@ -121,6 +122,7 @@ impl Slot {
             rules,
             run: run_of(number),
             trust: None,
+            metrics: Metrics::new(),
         }
     }
 

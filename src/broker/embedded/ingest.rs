@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
 use super::{Answer, WAITING_BYTES_MAX, Waiting, not_now, shutting_down, unknown};
 use crate::broker::{BrokerError, Delivery, Handed, Ingest, Receipt};
@@ -11,18 +11,20 @@ use crate::broker::{BrokerError, Delivery, Handed, Ingest, Receipt};
 /// Hands messages to the worker of this process and waits until what became of each is committed: as long as that takes, so the
 /// caller sets the deadline, by going away.
 ///
-/// Messages of one caller keep their order; those of several mix, and a turn takes them as they come.
+/// Messages of one caller keep their order and stay together; a turn takes them as they come.
 #[derive(Clone, Debug)]
 pub struct EmbeddedIngest {
     queue: mpsc::Sender<Waiting>,
     pub(super) room: Arc<Semaphore>,
+    /// Held while the messages of one caller are put: those of several come one after the other, so that the first are answered first.
+    turn: Arc<Mutex<()>>,
     /// True while the worker waits for its database, and has waited for long.
     paused: watch::Receiver<bool>,
 }
 
 impl EmbeddedIngest {
     pub(super) fn new(queue: mpsc::Sender<Waiting>, room: Arc<Semaphore>, paused: watch::Receiver<bool>) -> Self {
-        Self { queue, room, paused }
+        Self { queue, room, turn: Arc::default(), paused }
     }
 
     /// Waits for room, but not longer than the worker takes anything.
@@ -58,9 +60,11 @@ fn weight(message: &Handed) -> u32 {
 impl Ingest for EmbeddedIngest {
     async fn hand_in(&self, messages: Vec<Handed>) -> Result<Receipt, BrokerError> {
         let mut answers = Vec::with_capacity(messages.len());
+        let turn = self.turn.lock().await;
         for message in messages {
             answers.push(self.put(message).await?);
         }
+        drop(turn);
         let mut outcomes = Vec::with_capacity(answers.len());
         for answer in answers {
             outcomes.push(answer.await.map_err(|_| unknown())??);

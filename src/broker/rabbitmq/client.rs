@@ -15,7 +15,10 @@ use super::{RabbitError, SILENCE_MAX, Settings};
 
 /// Unconfirmed at a time: past a few hundred it gets no faster.
 const WINDOW: usize = 500;
-const ACTION: &str = "publish to exceptions.inbound";
+/// What was tried, for errors.
+fn action(exchange: &ShortString) -> String {
+    format!("publish to {exchange}")
+}
 
 /// One message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub async fn publish_all(
         match tokio::time::timeout(SILENCE_MAX, in_flight.next()).await {
             Ok(Some(sent)) => sent?,
             Ok(None) => return Ok(confirmed),
-            Err(_) => return Err(silent(ACTION, SILENCE_MAX)),
+            Err(_) => return Err(silent(action(&exchange), SILENCE_MAX)),
         }
         confirmed += 1;
     }
@@ -72,10 +75,10 @@ async fn send(
     user: Option<ShortString>,
     message: Inbound,
 ) -> Result<(), RabbitError> {
-    match message.letter(user)?.send(channel, exchange).await? {
+    match message.letter(user)?.send(channel, exchange.clone()).await? {
         Taken::Yes => Ok(()),
         Taken::ByNoQueue | Taken::Refused => Err(RabbitError::Refused {
-            action: ACTION.into(),
+            action: action(&exchange),
             why: "a message was not taken by any queue".into(),
             remedy: "run `reprieve topology apply`",
         }),
@@ -103,12 +106,13 @@ impl Letter {
     pub(super) async fn send(self, channel: &Channel, exchange: ShortString) -> Result<Taken, RabbitError> {
         // Mandatory: even the alternate exchange may have lost its queue, and then this would be confirmed and gone.
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let sent = channel.basic_publish(exchange, self.routing_key, options, &self.body, self.properties).await;
+        let sent =
+            channel.basic_publish(exchange.clone(), self.routing_key, options, &self.body, self.properties).await;
         let confirmation = match sent {
             Ok(confirm) => confirm.await,
             Err(error) => Err(error),
         };
-        Ok(match confirmation.map_err(|error| explain(ACTION, &error))? {
+        Ok(match confirmation.map_err(|error| explain(action(&exchange), &error))? {
             Confirmation::Ack(None) => Taken::Yes,
             Confirmation::Ack(Some(_)) => Taken::ByNoQueue,
             Confirmation::Nack(_) | Confirmation::NotRequested => Taken::Refused,
@@ -118,7 +122,7 @@ impl Letter {
 
 fn short(text: String) -> Result<ShortString, RabbitError> {
     ShortString::try_new(text).map_err(|error: ShortStringError| RabbitError::Refused {
-        action: ACTION.into(),
+        action: "publish an event".into(),
         why: error.to_string(),
         remedy: "shorten the type or the content type of the event",
     })

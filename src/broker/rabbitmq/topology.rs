@@ -7,7 +7,7 @@ mod access;
 mod apply;
 mod print;
 
-pub use apply::{Problem, apply, check};
+pub use apply::{Problem, apply, check, missing};
 pub use print::{definitions, table};
 
 /// Upstream publishes here.

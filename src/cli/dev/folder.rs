@@ -2,7 +2,7 @@
 //! kept; another is made for the occasion and removed at the end.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,14 @@ use crate::cli::{Code, ExitError};
 
 /// The rules that people begin with.
 const RULES: &str = include_str!("../../../examples/rules.yaml");
+/// Events to publish by hand.
+const EVENTS: &str = include_str!("../../../examples/events.jsonl");
 
 /// Where `reprieve dev` keeps its things.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    is_kept: Kept,
+    kept: Kept,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,25 +31,26 @@ impl Folder {
     /// The folder that was asked for, or a new one; with a rules file if it has none.
     pub(super) fn open(asked_for: Option<&Path>) -> Result<Self, ExitError> {
         let folder = match asked_for {
-            Some(path) => Self { path: absolute(path)?, is_kept: Kept::Yes },
-            None => Self {
-                path: std::env::temp_dir().join(format!("reprieve-dev-{}", uuid::Uuid::new_v4().simple())),
-                is_kept: Kept::No,
-            },
+            Some(path) => Self { path: absolute(path)?, kept: Kept::Yes },
+            None => Self { path: std::env::temp_dir().join(format!("reprieve-dev-{}", short_id())), kept: Kept::No },
         };
         // What is in it is nobody else's to read.
         let mut builder = fs::DirBuilder::new();
-        builder.mode(0o700).recursive(folder.is_kept == Kept::Yes);
+        builder.mode(0o700).recursive(folder.kept == Kept::Yes);
         builder.create(&folder.path).map_err(|error| folder.unusable(&error))?;
-        let rules = folder.rules();
-        match fs::OpenOptions::new().write(true).create_new(true).open(&rules) {
-            Ok(mut file) => {
-                std::io::Write::write_all(&mut file, RULES.as_bytes()).map_err(|error| folder.unusable(&error))?;
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(folder.unusable(&error)),
+        for (file, text) in [(folder.rules(), RULES), (folder.events(), EVENTS)] {
+            folder.begin_with(&file, text)?;
         }
         Ok(folder)
+    }
+
+    /// Writes a file if there is none: what is there may have been edited.
+    fn begin_with(&self, file: &Path, text: &str) -> Result<(), ExitError> {
+        match fs::OpenOptions::new().write(true).create_new(true).open(file) {
+            Ok(mut file) => file.write_all(text.as_bytes()).map_err(|error| self.unusable(&error)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(self.unusable(&error)),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -58,8 +61,12 @@ impl Folder {
         self.path.join("rules.yaml")
     }
 
+    pub(super) fn events(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
     pub(super) fn settings(&self) -> PathBuf {
-        self.path.join("reprieve.toml")
+        self.path.join("dev.toml")
     }
 
     /// The variables that lead here.
@@ -99,21 +106,30 @@ impl Folder {
         fs::write(self.settings(), format!("{head}{settings}")).map_err(|error| self.unusable(&error))
     }
 
-    /// The end of it. What cannot be removed is only a temporary folder.
-    pub(super) fn close(self) {
-        if self.is_kept == Kept::No && fs::remove_dir_all(&self.path).is_err() {
-            tracing::warn!("{} could not be removed", self.path.display());
-        }
-    }
-
     pub(super) fn is_kept(&self) -> bool {
-        self.is_kept == Kept::Yes
+        self.kept == Kept::Yes
     }
 
     fn unusable(&self, error: &std::io::Error) -> ExitError {
         let path = self.path.display();
         let message = format!("cannot use {path} as the data folder: {error}; name one to write in with --data DIR");
         ExitError::new(Code::Configuration, message)
+    }
+}
+
+/// Enough for folders that live side by side: one that is there already is not taken.
+fn short_id() -> String {
+    let mut id = uuid::Uuid::new_v4().simple().to_string();
+    id.truncate(8);
+    id
+}
+
+/// However it ends, but by a crash.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.kept == Kept::No && fs::remove_dir_all(&self.path).is_err() {
+            tracing::warn!("{} could not be removed", self.path.display());
+        }
     }
 }
 
@@ -146,7 +162,7 @@ mod tests {
         assert!(matches!(config.broker().unwrap(), Broker::Embedded));
         assert_eq!((config.http_listen, config.rules), (listen, folder.rules()));
         let path = folder.path().to_owned();
-        folder.close();
+        drop(folder);
         assert!(!path.exists());
     }
 
@@ -156,13 +172,12 @@ mod tests {
         let path = outer.path().join("a b/c");
         let folder = Folder::open(Some(&path)).unwrap();
         fs::write(folder.rules(), "mine").unwrap();
-        folder.close();
+        drop(folder);
         let folder = Folder::open(Some(&path)).unwrap();
         assert_eq!(fs::read_to_string(folder.rules()).unwrap(), "mine");
         assert_eq!(Folder::open(Some(&outer.path().join("a?b"))).err().map(|error| error.code), Some(Code::Usage));
         let file = outer.path().join("a file");
         fs::write(&file, "").unwrap();
         assert_eq!(Folder::open(Some(&file)).err().map(|error| error.code), Some(Code::Configuration));
-        outer.close();
     }
 }

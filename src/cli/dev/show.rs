@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Folder;
 use super::story::{Step, Story};
+use super::{ELSEWHERE, Folder};
 use crate::broker::{BrokerError, Follow, Handed, Properties, Receipt};
 use crate::cli::ExitError;
 use crate::cli::events::line;
@@ -68,12 +68,12 @@ impl Show {
                 played += 1;
             }
         }
-        if played == 0 {
-            output::say(
-                "\nThe sample of today was played here before: it came again, and nothing of it had a second effect.",
-            )?;
-        }
-        output::say(&next(folder, today, self.paint))?;
+        let end = if played == 0 {
+            "The sample of today was played here before: it came again, and nothing of it had a second effect. Try:"
+        } else {
+            "That was the sample. The worker goes on; in another shell, try:"
+        };
+        output::say(&next(end, folder, today, self.paint))?;
         self.tell_all(published.as_mut()).await
     }
 
@@ -114,7 +114,7 @@ impl Show {
             let outcome = outcome.map(|outcome| self.outcome(outcome)).unwrap_or_default();
             output::say(&format!("\n{}\n  {outcome}", self.paint.bold(&step.says)))?;
             while let Ok(Some(event)) = timeout(self.pace.quiet(), published.next()).await {
-                output::say(&format!("  {}", line::line(&event.body, self.paint)))?;
+                output::say(&format!("  {}", line::what(&event.body, self.paint)))?;
             }
         }
         Ok(is_new)
@@ -139,20 +139,23 @@ impl Show {
 }
 
 /// What to try next. The name of the program is the one it was called by.
-fn next(folder: &Folder, today: chrono::NaiveDate, paint: Paint) -> String {
+fn next(end: &str, folder: &Folder, today: chrono::NaiveDate, paint: Paint) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "reprieve".to_owned());
-    let settings = folder.settings();
-    let command = |arguments: &str| format!("  {program} --config {} {arguments}", settings.display());
-    let first = Story::exception_id(today, 1);
-    let fifth = Story::exception_id(today, 5);
-    [
-        format!("\n{}", paint.bold("That was the sample. The worker goes on; in another shell, try:")),
-        command(&format!("exceptions show {first}")),
-        command(&format!("rules explain {fifth}")),
-        command("events publish examples/events.jsonl"),
-        command("failures list"),
-        command("events tail"),
+    let [first, fifth] = [1, 5].map(|number| Story::exception_id(today, number));
+    let mut lines = vec![format!("\n{}", paint.bold(end))];
+    let elsewhere: Vec<&str> = ELSEWHERE.into_iter().filter(|name| std::env::var_os(name).is_some()).collect();
+    if !elsewhere.is_empty() {
+        // The environment comes before a file.
+        lines.push(format!("  unset {}", elsewhere.join(" ")));
+    }
+    lines.extend([
+        format!("  r='{program} --config {}'", folder.settings().display()),
+        format!("  $r exceptions show {first}"),
+        format!("  $r rules explain {fifth}"),
+        format!("  $r events publish {}", folder.events().display()),
+        "  $r events tail".to_owned(),
+        "  $r failures list".to_owned(),
         "Ctrl-C ends it.".to_owned(),
-    ]
-    .join("\n")
+    ]);
+    lines.join("\n")
 }

@@ -15,13 +15,19 @@ const TYPE_WIDTH: usize = 25;
 
 /// The line, without its end.
 pub(in crate::cli) fn line(envelope: &str, paint: Paint) -> String {
+    let at = serde_json::from_str::<Value>(envelope).ok();
+    let at = at.as_ref().and_then(|event| event.get("time")).and_then(Value::as_str).and_then(parse_time);
+    format!("{}  {}", paint.dim(at.map_or_else(|| "-".to_owned(), time)), what(envelope, paint))
+}
+
+/// The line without its time, for whoever sees it happen.
+pub(in crate::cli) fn what(envelope: &str, paint: Paint) -> String {
     let Ok(event) = serde_json::from_str::<Value>(envelope) else {
         return paint.bad(format!("not an event: {}", cut(envelope, FACTS_CHARS_MAX)));
     };
     let Some(event_type) = event.get("type").and_then(Value::as_str) else {
         return paint.bad(format!("an event without type: {}", cut(envelope, FACTS_CHARS_MAX)));
     };
-    let at = event.get("time").and_then(Value::as_str).and_then(parse_time).map_or_else(|| "-".to_owned(), time);
     let name = cut(event_type.strip_suffix(".v1").unwrap_or(event_type), SUBJECT_CHARS_MAX);
     let subject = event.get("subject").and_then(Value::as_str).unwrap_or("-");
     let data = Data(event.get("data").unwrap_or(&Value::Null));
@@ -29,7 +35,7 @@ pub(in crate::cli) fn line(envelope: &str, paint: Paint) -> String {
     let facts = tone.paint(paint, cut(&facts, FACTS_CHARS_MAX));
     let padding = " ".repeat(TYPE_WIDTH.saturating_sub(name.chars().count()));
     let subject = paint.bold(cut(subject, SUBJECT_CHARS_MAX));
-    format!("{}  {name}{padding}  {subject}  {facts}", paint.dim(at)).trim_end().to_owned()
+    format!("{name}{padding}  {subject}  {facts}").trim_end().to_owned()
 }
 
 /// How a line sounds.

@@ -60,6 +60,10 @@ pub(super) async fn run(command: &Publish, config: &Config, output: &Output) -> 
             });
             (Published { published: publish_all(&settings, inbound).await?, outcomes: None }, Ok(()))
         }
+        Broker::Embedded if command.raw => {
+            let why = "over HTTP, which is the way to the embedded broker, nothing comes in that is no event: leave out --raw";
+            return Err(ExitError::new(Code::Usage, why));
+        }
         Broker::Embedded => {
             let client = parts::worker(config)?;
             let mut published = Published::default();
@@ -95,9 +99,10 @@ async fn hand_in(
         let place = published.published + 1;
         let told = |error: BrokerError| {
             let error = ExitError::from(error);
-            let (of, last) = (tame(name), place + batch.len() - 1);
-            let message =
-                format!("of the documents {place} to {last} of {of} nothing is known to be taken: {}", error.message);
+            let (of, last, why) = (tame(name), place + batch.len() - 1, &error.message);
+            let taken =
+                if error.code == Code::Refused { "none is taken" } else { "it is not known whether they were taken" };
+            let message = format!("documents {place} to {last} of {of}: {taken}: {why}");
             ExitError { message, ..error }
         };
         if let Some(index) = batch.iter().position(|envelope| envelope.len() > BODY_BYTES_MAX) {
@@ -189,10 +194,10 @@ fn what_to_do(published: &Published) -> Vec<String> {
     let steps = [
         (
             "refused",
-            "`reprieve events tail --after 0 --type event.rejected.*` says why; send a corrected one under a new id",
+            "`reprieve events tail --after 0 --type 'event.rejected.*'` says why; send a corrected one under a new id",
         ),
         ("failed", "`reprieve failures list` says why; correct what publishes them"),
-        ("parked", "they wait for the submission of their exception: `reprieve parked list`"),
+        ("parked", "came before the submission of their exception; `reprieve parked list` shows which still wait"),
     ];
     let counted = |outcome: &str| published.outcomes.as_ref().and_then(|outcomes| outcomes.get(outcome)).copied();
     steps.iter().filter_map(|(outcome, step)| Some(format!("{} {outcome}: {step}", counted(outcome)?))).collect()
@@ -226,7 +231,7 @@ impl Iterator for Good {
                 return Some(document);
             }
             Ok(_) => {
-                let what = "is no event: expected an object with specversion and type; --raw publishes it all the same";
+                let what = "is no event: expected an object with specversion and type; --raw publishes it to RabbitMQ all the same";
                 format!("document {} of {} {what}", self.count, self.name)
             }
             Err(error) => error.to_string(),

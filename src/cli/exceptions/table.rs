@@ -29,11 +29,15 @@ pub(super) fn detail(detail: &Detail<'_>, paint: Paint) -> String {
         let rows = exception.votes.iter().map(vote).collect::<Vec<_>>();
         sections.push(format!("{}\n{}", paint.bold("Votes"), columns(&rows)));
     }
-    let rows = detail.history.iter().map(entry).collect::<Vec<_>>();
-    sections.push(format!("{}\n{}", paint.bold("History"), columns(&rows)));
+    sections.push(format!("{}\n{}", paint.bold("History"), history(&detail.history, paint)));
     let (version, hash) = (exception.rules_version, exception.rules_hash.get(..12).unwrap_or(exception.rules_hash));
     sections.push(paint.dim(format!("rules version {}, hash {}", tame(version), tame(hash))));
     sections.join("\n\n")
+}
+
+/// A line for each entry.
+pub(super) fn history(entries: &[HistoryShape<'_>], _: Paint) -> String {
+    columns(&entries.iter().map(entry).collect::<Vec<_>>())
 }
 
 fn facts(detail: &Detail<'_>) -> Vec<Vec<String>> {
@@ -92,7 +96,7 @@ fn time(at: DateTime<Utc>) -> String {
 }
 
 /// A value of the contract as its word.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Filters, page};
 use crate::cli::output::Output;
 use crate::cli::{Code, ExitError};
-use crate::http::desk::group_shape;
+use crate::shapes;
 use crate::store::desk::{Desk, FailureState, Filter, Limit, Mark, Verdict};
 
 /// Ids that a message names before it only counts.
@@ -81,7 +81,7 @@ async fn by_filter(desk: &dyn Desk, mark: Mark, which: Which, output: &Output) -
     if which.dry_run {
         marked.changed = tally.count;
         let groups = desk.groups(&filter, Limit::DEFAULT).await?;
-        let shapes: Vec<_> = groups.iter().map(group_shape).collect();
+        let shapes: Vec<_> = groups.iter().map(shapes::group).collect();
         return output
             .object(&marked, |marked, paint| format!("{}\n{}", marked.text(mark), page::groups(&shapes, paint)));
     }

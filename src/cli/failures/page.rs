@@ -189,7 +189,7 @@ mod tests {
         failure.properties.headers.insert(nasty.clone(), nasty.clone());
         failure.body = nasty.into_bytes();
         failure.body_bytes = failure.body.len() as u64;
-        let shape = crate::http::desk::failure_shape(&failure);
+        let shape = crate::shapes::failure(&failure);
         for text in [one(&failure, Paint::Plain), list(&[shape], Paint::Plain)] {
             assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
         }

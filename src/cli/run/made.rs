@@ -1,13 +1,13 @@
 //! What the worker is made of: servers and the way to them, or the embedded parts. All of it is checked before anything is started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::broker::embedded::{self, EmbeddedSink, EmbeddedTail, EventLog};
-use crate::broker::rabbitmq::{RabbitIngest, RabbitSink, RabbitSource, RabbitTail};
+use crate::broker::rabbitmq::{self, RabbitIngest, RabbitSink, RabbitSource, RabbitTail};
 use crate::broker::{Ingest, Position, Sink, Source, Tail};
 use crate::cli::{ExitError, parts};
 use crate::config::{Broker, Config, Database, Secret};
@@ -30,6 +30,8 @@ pub(super) struct Made {
     pub(super) tail: Arc<dyn Tail>,
     pub(super) schema: Schema,
     pub(super) warnings: Vec<String>,
+    /// Where exchanges and queues have to be, if there is such a place.
+    pub(super) rabbit: Option<rabbitmq::Settings>,
 }
 
 /// The schema that is worked on.
@@ -47,13 +49,13 @@ struct Border {
     ingest: Arc<dyn Ingest>,
     tail: Arc<dyn Tail>,
     outlet: Outlet,
-    warning: Option<String>,
+    rabbit: Option<rabbitmq::Settings>,
 }
 
 /// Makes all of it. Nothing is connected yet; only the lock of an embedded database is taken.
-pub(super) async fn make(config: &Config, health: &Health) -> Result<Made, ExitError> {
-    let Border { source, sink, ingest, tail, outlet, warning } = border(config, health)?;
-    let mut warnings: Vec<String> = warning.into_iter().collect();
+pub(super) fn make(config: &Config, health: &Health) -> Result<Made, ExitError> {
+    let Border { source, sink, ingest, tail, outlet, rabbit } = border(config, health)?;
+    let mut warnings: Vec<String> = rabbit.iter().filter_map(rabbitmq::Settings::warning).collect();
     let light = health.database.clone();
     let (store, schema): (Box<dyn Store>, Schema) = match config.database()? {
         Database::Postgres(url) => {
@@ -64,10 +66,27 @@ pub(super) async fn make(config: &Config, health: &Health) -> Result<Made, ExitE
         }
         Database::Sqlite(file) => {
             let lock = WorkerLock::take(&file)?;
+            warnings.extend(begun_anew(&file, &lock));
             (Box::new(SqliteStore::new(&file, light, outlet)), Schema::Sqlite { file, _lock: lock })
         }
     };
-    Ok(Made { source, sink, store, ingest, tail, schema, warnings })
+    Ok(Made { source, sink, store, ingest, tail, schema, warnings, rabbit })
+}
+
+/// A start on a file that is not there makes it. Nobody should find out later that it was meant to be there.
+fn begun_anew(file: &Path, lock: &WorkerLock) -> Option<String> {
+    let name = file.display();
+    match (file.exists(), lock.was_there()) {
+        (true, _) => None,
+        (false, false) => {
+            tracing::info!("{name} is not there yet: it is made");
+            None
+        }
+        (false, true) => Some(format!(
+            "a worker has had {name} before, and it is gone: a new, empty one is begun; if that is not what you want, stop, and \
+             bring the old one back"
+        )),
+    }
 }
 
 fn border(config: &Config, health: &Health) -> Result<Border, ExitError> {
@@ -83,17 +102,17 @@ fn border(config: &Config, health: &Health) -> Result<Border, ExitError> {
             ingest: Arc::new(ingest),
             tail: Arc::new(EmbeddedTail::new(Arc::new(Log(SqliteLog::new(&file))), newest, config.retry_wait_max)),
             outlet: Outlet::Log(writer),
-            warning: None,
+            rabbit: None,
         });
     }
     let rabbit = parts::rabbit(config)?;
     Ok(Border {
         source: Box::new(RabbitSource::new(rabbit.clone(), health.broker_consume.clone())),
         sink: Box::new(RabbitSink::new(rabbit.clone(), health.broker_publish.clone())),
-        warning: rabbit.warning(),
         ingest: Arc::new(RabbitIngest::new(rabbit.clone())),
-        tail: Arc::new(RabbitTail::new(rabbit)),
+        tail: Arc::new(RabbitTail::new(rabbit.clone())),
         outlet: Outlet::Outbox { max: config.outbox_max },
+        rabbit: Some(rabbit),
     })
 }
 

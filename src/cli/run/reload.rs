@@ -153,7 +153,10 @@ impl Reload {
                     error!("and {} more", lines.len() - SHOWN_FAULTS_MAX);
                 }
                 let old = name(&self.in_force.borrow());
-                error!("the rules file cannot be used: rules {old} stay in force; `reprieve rules check` shows more");
+                error!(
+                    "the rules file cannot be used: rules {old} stay in force; `reprieve rules check {}` shows more",
+                    self.path.display()
+                );
                 self.metrics.rules_reload_failed.inc();
                 self.bad = Some(look);
             }

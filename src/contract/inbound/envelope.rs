@@ -59,13 +59,16 @@ pub(super) fn see(envelope: &Json, seen: &mut Sighted) {
         .text_at("type")
         .filter(|t| t.len() <= ATTRIBUTE_CHARS_MAX && !t.chars().any(is_hidden))
         .map(str::to_owned);
-    seen.traceparent = envelope.text_at("traceparent").filter(|t| is_traceparent(t)).map(str::to_owned);
+    seen.time = envelope.text_at("time").and_then(parse_time);
+    if let Some(trace) = envelope.text_at("traceparent").filter(|t| is_traceparent(t)) {
+        seen.traceparent = Some(trace.to_owned());
+    }
 }
 
-/// Notes the header `traceparent`, where no attribute of this name stands.
+/// Notes the header `traceparent`, in either mode: what carries a message may know its trace although its author does not. An
+/// attribute of this name, read later, takes its place.
 pub(super) fn see_trace(headers: &BTreeMap<String, String>, seen: &mut Sighted) {
-    seen.traceparent =
-        seen.traceparent.take().or_else(|| headers.get("traceparent").cloned()).filter(|t| is_traceparent(t));
+    seen.traceparent = headers.get("traceparent").filter(|t| is_traceparent(t)).cloned();
 }
 
 /// Whether it can be a W3C trace context, of this version or a later one: hexadecimal fields, not shorter than version 00 has

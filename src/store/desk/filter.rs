@@ -53,7 +53,7 @@ impl FromStr for FailureState {
     }
 }
 
-/// A value that no failure can have, or that cannot be read.
+/// A value that nothing in the list can have, or that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?}: {expected}")]
 pub struct BadFilter {
@@ -62,7 +62,7 @@ pub struct BadFilter {
 }
 
 impl BadFilter {
-    fn new(value: &str, expected: impl Into<String>) -> Self {
+    pub(in crate::store) fn new(value: &str, expected: impl Into<String>) -> Self {
         Self { value: value.chars().take(100).collect(), expected: expected.into() }
     }
 }
@@ -189,6 +189,12 @@ impl Limit {
     pub const MAX: Self = Self(500);
     /// Marked in one transaction: a tenth of a second at most for which a turn may have to wait.
     pub const STEP: Self = Self(1_000);
+
+    /// What is left of it after so many; none if it is used up.
+    pub fn rest(self, used: usize) -> Option<Self> {
+        let rest = usize::from(self.0).checked_sub(used)?;
+        u16::try_from(rest).ok().filter(|rest| *rest > 0).map(Self)
+    }
 
     /// The number.
     pub fn get(self) -> i64 {

@@ -2,7 +2,7 @@
 //! mark takes the write lock as a turn does: what a turn has read cannot change under it. What is asked is in `look`, what is
 //! changed in `mark`.
 
-mod look;
+pub(super) mod look;
 mod mark;
 
 use std::time::Duration;

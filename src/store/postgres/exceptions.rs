@@ -14,23 +14,23 @@ use crate::domain::exception::Exception;
 use crate::domain::ids::{ExceptionId, UserId};
 use crate::store::{document, rows};
 
-/// The first fifteen parameters are the same in both statements. Lists of people come joined by spaces, which no id contains,
+/// The first sixteen parameters are the same in both statements. Lists of people come joined by spaces, which no id contains,
 /// because there are no arrays of arrays of different lengths.
 const INSERT: &str = "\
 INSERT INTO exceptions (
   status, enforcement, severity, reviewers, approvers, requested_due_date, approved_due_date, revision, sequence, entries,
-  head, due_at, decided_at, updated_at, document, id, ticket_id, requester, created_at)
+  head, due_at, decided_at, updated_at, document, runs_until, id, ticket_id, requester, created_at)
 SELECT
   e.status, e.enforcement, e.severity, string_to_array(e.reviewers, ' '), string_to_array(e.approvers, ' '),
   e.requested_due_date, e.approved_due_date, e.revision, e.sequence, e.entries, e.head, e.due_at, e.decided_at, e.updated_at,
-  e.document, e.id, e.ticket_id, e.requester, e.created_at
+  e.document, e.runs_until, e.id, e.ticket_id, e.requester, e.created_at
 FROM UNNEST(
   $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[], $8::bigint[], $9::bigint[],
-  $10::bigint[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
-  $17::text[], $18::text[], $19::timestamptz[]
+  $10::bigint[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::date[],
+  $17::text[], $18::text[], $19::text[], $20::timestamptz[]
 ) WITH ORDINALITY AS e (
   status, enforcement, severity, reviewers, approvers, requested_due_date, approved_due_date, revision, sequence, entries,
-  head, due_at, decided_at, updated_at, document, id, ticket_id, requester, created_at, position)
+  head, due_at, decided_at, updated_at, document, runs_until, id, ticket_id, requester, created_at, position)
 ORDER BY e.position
 RETURNING id, key";
 
@@ -42,14 +42,15 @@ UPDATE exceptions AS x SET
   reviewers = string_to_array(e.reviewers, ' '), approvers = string_to_array(e.approvers, ' '),
   requested_due_date = e.requested_due_date, approved_due_date = e.approved_due_date, revision = e.revision,
   sequence = e.sequence, entries = e.entries, head = e.head, due_at = e.due_at, decided_at = e.decided_at,
-  updated_at = e.updated_at, document = e.document
+  updated_at = e.updated_at, document = e.document, runs_until = e.runs_until
 FROM UNNEST(
   $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[], $8::bigint[], $9::bigint[],
-  $10::bigint[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::bigint[]
+  $10::bigint[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::date[],
+  $17::bigint[]
 ) AS e (
   status, enforcement, severity, reviewers, approvers, requested_due_date, approved_due_date, revision, sequence, entries,
-  head, due_at, decided_at, updated_at, document, key)
-WHERE x.key = e.key AND x.key = ANY($16::bigint[])";
+  head, due_at, decided_at, updated_at, document, runs_until, key)
+WHERE x.key = e.key AND x.key = ANY($17::bigint[])";
 
 /// Every statement of this file.
 pub(super) const STATEMENTS: &[&str] = &[INSERT, UPDATE];
@@ -128,6 +129,7 @@ struct State<'a> {
     decided_at: Vec<Option<Timestamp>>,
     updated_at: Vec<Timestamp>,
     document: Vec<String>,
+    runs_until: Vec<NaiveDate>,
 }
 
 impl<'a> State<'a> {
@@ -149,6 +151,7 @@ impl<'a> State<'a> {
         self.decided_at.push(exception.decided_at);
         self.updated_at.push(exception.updated_at);
         self.document.push(document);
+        self.runs_until.push(exception.runs_until());
         Ok(())
     }
 
@@ -169,6 +172,7 @@ impl<'a> State<'a> {
             .bind(self.decided_at)
             .bind(self.updated_at)
             .bind(self.document)
+            .bind(self.runs_until)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use sqlx::raw_sql;
+use sqlx::{query_scalar, raw_sql};
 
 use super::connection;
 use super::migrate::SchemaError;
@@ -27,6 +27,7 @@ const GRANTS: &[(&str, &str)] = &[
     ("failures", "SELECT, INSERT, UPDATE"),
     ("rule_sets", "SELECT, INSERT"),
     ("reviewers", "SELECT, INSERT, UPDATE"),
+    ("tallies", "SELECT, INSERT, UPDATE"),
     ("attempts", "SELECT, INSERT, UPDATE, DELETE"),
     // Looked at before work begins.
     ("schema_compatibility", "SELECT"),
@@ -70,6 +71,25 @@ pub async fn apply(url: &str, statements: String) -> Result<(), SchemaError> {
         Err(error) if error.as_database_error().is_some() => Err(SchemaError::Grants(Box::new(Fault::from(error)))),
         Err(error) => Err(Fault::from(error).into()),
     }
+}
+
+const HAS: &str = "\
+SELECT CASE WHEN to_regclass($1::text) IS NULL THEN true ELSE has_table_privilege(to_regclass($1::text), $2::text) END";
+
+/// What the role that asks lacks of the list, as in "UPDATE on outbox". Of a table that is not there nothing is said.
+pub async fn missing(url: &str) -> Result<Vec<String>, SchemaError> {
+    let options = connection::options(url, "reprieve check").map_err(|error| BadUrl::of(&error))?;
+    let mut connection = connection::connect(&options).await?;
+    let mut missing = Vec::new();
+    for (table, rights) in GRANTS {
+        for right in rights.split(", ") {
+            let has: bool = query_scalar(HAS).bind(*table).bind(right).fetch_one(&mut connection).await?;
+            if !has {
+                missing.push(format!("{right} on {table}"));
+            }
+        }
+    }
+    Ok(missing)
 }
 
 #[cfg(test)]

@@ -1,25 +1,38 @@
 //! Look-ups, on a few connections of their own that cannot write and never delay a turn. An exception is read before its
 //! history and the history only as far as the exception says, so the two agree without a transaction. Turns:
-//! [`super::PostgresStore`].
+//! [`super::PostgresStore`]; lists: `list`; figures: `figures`.
+
+mod figures;
+mod list;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::query_as;
 
 use super::lent::{self, Lent, in_time};
 use super::{BadUrl, Fault, read};
 use crate::domain::exception::Exception;
-use crate::domain::ids::ExceptionId;
+use crate::domain::ids::{ExceptionId, TicketId};
+use crate::store::desk::Limit;
+use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
 use crate::store::rows::{self, HistoryRow};
 use crate::store::{StoredEntry, ViewError, Views};
 
 /// Longest look-up once there is one: a little more than the server's own limit, which says better what was wrong.
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
 
-const SETTINGS: [(&str, &str); 2] = [("default_transaction_read_only", "on"), ("statement_timeout", "5s")];
+/// A statement of a list serves every filter: it is planned for the values it is given. Which index leads it is written in it, and
+/// reading the whole table never is what was meant.
+const SETTINGS: [(&str, &str); 5] = [
+    ("default_transaction_read_only", "on"),
+    ("statement_timeout", "5s"),
+    ("plan_cache_mode", "force_custom_plan"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
 
 const EXCEPTION: &str = "\
 SELECT key, id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE id = $1::text";
@@ -28,8 +41,11 @@ const HISTORY: &str = "\
 SELECT entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash
 FROM history WHERE exception_key = $1::bigint AND entry <= $2::bigint ORDER BY entry";
 
-/// Every statement of this file: for a test that prepares them.
-pub const STATEMENTS: &[&str] = &[EXCEPTION, HISTORY];
+/// Every statement of the look-ups: for a test that prepares them.
+pub fn statements() -> impl Iterator<Item = &'static str> {
+    let one: &[&str] = &[EXCEPTION, HISTORY];
+    [one, list::STATEMENTS, figures::STATEMENTS].into_iter().flatten().copied()
+}
 
 /// Answers look-ups from a Postgres database.
 pub struct PostgresViews {
@@ -43,19 +59,42 @@ impl PostgresViews {
     }
 }
 
+/// Lends a connection for one look-up and gives it back only if that ended well.
+macro_rules! with {
+    ($views:ident, $connection:ident => $look_up:expr) => {{
+        let outcome = async {
+            let mut lent = Lent::from(&$views.pool).await?;
+            let $connection: &mut PgConnection = lent.connection()?;
+            let found = in_time(LOOK_UP_MAX, $look_up).await?;
+            lent.give_back();
+            Ok::<_, Fault>(found)
+        };
+        outcome.await.map_err(|fault| ViewError(Box::new(fault)))
+    }};
+}
+
 #[async_trait]
 impl Views for PostgresViews {
     async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError> {
-        let mut lent = Lent::from(&self.pool).await.map_err(failed)?;
-        let looked_up = async { find(lent.connection()?, id).await };
-        let found = in_time(LOOK_UP_MAX, looked_up).await.map_err(failed)?;
-        lent.give_back();
-        Ok(found)
+        with!(self, connection => find(connection, id))
     }
-}
 
-fn failed(error: Fault) -> ViewError {
-    ViewError(Box::new(error))
+    async fn exceptions(
+        &self,
+        selection: &Selection,
+        after: Option<Newer>,
+        limit: Limit,
+    ) -> Result<Exceptions, ViewError> {
+        with!(self, connection => list::exceptions(connection, selection, after, limit))
+    }
+
+    async fn ticket(&self, id: &TicketId, limit: Limit) -> Result<Option<TicketView>, ViewError> {
+        with!(self, connection => list::ticket(connection, id, limit))
+    }
+
+    async fn stats(&self, today: NaiveDate) -> Result<Stats, ViewError> {
+        with!(self, connection => figures::stats(connection, today))
+    }
 }
 
 async fn find(connection: &mut PgConnection, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, Fault> {

@@ -1,7 +1,8 @@
 //! How the file is opened: for the turns, which write, and for people, who look. One held connection is a [`Session`]; it has a
 //! thread of its own, which ends what it was doing and rolls back when the connection is dropped.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
@@ -26,17 +27,43 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// What is left of the write-ahead log, in bytes, after something has kept it from being copied for long.
 const WAL_LEFT: &str = "67108864";
 
+/// Rows that the connection's thread may be ahead of whoever reads them: those of a full batch, so that the two need not wait for
+/// each other at every few.
+const ROWS_AHEAD: usize = 512;
+
 /// The held connection; the light is on from its first good turn until it is dropped.
 pub(super) struct Session {
     pub(super) connection: SqliteConnection,
     light: Light,
+    file: PathBuf,
+    opened: Identity,
+    log_file: PathBuf,
+    /// Of the write-ahead log, which is there from the first turn on as long as somebody has the file open.
+    log: Option<Identity>,
 }
+
+/// What tells one file from another of the same name: device and number.
+type Identity = (u64, u64);
 
 impl Session {
     /// One attempt.
     pub(super) async fn open(file: &Path, light: &Light) -> Result<Self, Fault> {
+        let opened = identity(file)?;
         let connection = connect(&of_the_worker(file)).await?;
-        Ok(Self { connection, light: light.clone() })
+        // Beside the file itself, wherever a link has led to.
+        let beside = std::fs::canonicalize(file).map_err(|_| Fault::Missing(file.to_owned()))?;
+        let log_file = write_ahead(&beside);
+        Ok(Self { connection, light: light.clone(), file: file.to_owned(), opened, log_file, log: None })
+    }
+
+    /// A file that was removed, or has another in its place, goes on being written without complaint, and is gone with the process.
+    /// Asked after a commit and before anybody is told of it.
+    pub(super) fn check(&mut self) -> Result<(), Fault> {
+        let log = identity(&self.log_file)?;
+        if identity(&self.file)? != self.opened || *self.log.get_or_insert(log) != log {
+            return Err(Fault::Replaced(self.file.clone()));
+        }
+        Ok(())
     }
 
     /// A turn went well on it.
@@ -49,6 +76,17 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.light.off();
     }
+}
+
+fn write_ahead(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+fn identity(file: &Path) -> Result<Identity, Fault> {
+    let found = std::fs::metadata(file).map_err(|_| Fault::Missing(file.to_owned()))?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// One attempt, with its deadline.
@@ -70,9 +108,10 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// For the worker. The file is made by `migrate up` alone: one that has vanished is better missed than begun anew.
+/// For turns. They make no file, migrations do: one that vanishes under the worker is better missed than begun anew.
 pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
     options(file)
+        .row_buffer_size(ROWS_AHEAD)
         .pragma("cache_size", CACHE_KIB)
         .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
@@ -82,6 +121,11 @@ pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
 /// For migrations: makes the file if there is none.
 pub(super) fn of_migrations(file: &Path) -> SqliteConnectOptions {
     options(file).create_if_missing(true)
+}
+
+/// To see whose it is: nothing of it is changed, not even how it is written.
+pub(super) fn as_it_is(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(BUSY_MAX).disable_statement_logging()
 }
 
 /// For people who look and mark: a file that is not there is not made by looking.

@@ -1,7 +1,7 @@
 //! The operator's desk, on a few connections of its own. Those that look cannot write, and every mark takes the write lock as a
 //! turn does: what a turn has read cannot change under it. What is asked is in `look`, what is changed in `mark`.
 
-mod look;
+pub(super) mod look;
 mod mark;
 #[cfg(test)]
 mod tests;

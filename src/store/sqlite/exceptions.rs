@@ -18,13 +18,13 @@ use crate::store::{document, rows};
 const INSERT: &str = "\
 INSERT INTO exceptions (
   id, ticket_id, requester, created_at, status, enforcement, severity, reviewers, approvers, requested_due_date,
-  approved_due_date, revision, sequence, entries, head, due_at, decided_at, updated_at, document)
+  approved_due_date, revision, sequence, entries, head, due_at, decided_at, updated_at, document, runs_until)
 SELECT
   value ->> 'id', value ->> 'ticket_id', value ->> 'requester', value ->> 'created_at', value ->> 'status',
   value ->> 'enforcement', value ->> 'severity', value ->> 'reviewers', value ->> 'approvers',
   value ->> 'requested_due_date', value ->> 'approved_due_date', value ->> 'revision', value ->> 'sequence',
   value ->> 'entries', unhex(value ->> 'head'), value ->> 'due_at', value ->> 'decided_at', value ->> 'updated_at',
-  value ->> 'document'
+  value ->> 'document', value ->> 'runs_until'
 FROM jsonb_each(?1)
 RETURNING id, key";
 
@@ -35,7 +35,8 @@ UPDATE exceptions SET
   requested_due_date = value ->> 'requested_due_date', approved_due_date = value ->> 'approved_due_date',
   revision = value ->> 'revision', sequence = value ->> 'sequence', entries = value ->> 'entries',
   head = unhex(value ->> 'head'), due_at = value ->> 'due_at', decided_at = value ->> 'decided_at',
-  updated_at = value ->> 'updated_at', document = value ->> 'document'
+  updated_at = value ->> 'updated_at', document = value ->> 'document',
+  runs_until = value ->> 'runs_until'
 FROM jsonb_each(?1) AS e WHERE exceptions.key = e.value ->> 'key'";
 
 /// Every statement of this file.
@@ -64,6 +65,7 @@ struct Row<'a> {
     decided_at: Option<i64>,
     updated_at: i64,
     document: String,
+    runs_until: NaiveDate,
 }
 
 /// Writes all; the keys of the new ones are added to `keys`. Updates come first: the request that ends makes room for the
@@ -116,6 +118,7 @@ fn row(exception: &Exception, key: Option<i64>) -> Result<Row<'_>, Fault> {
         decided_at: exception.decided_at.map(|at| at.timestamp_micros()),
         updated_at: exception.updated_at.timestamp_micros(),
         document: document::write(exception).map_err(unwritable)?,
+        runs_until: exception.runs_until(),
     })
 }
 

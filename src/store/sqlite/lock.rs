@@ -1,9 +1,10 @@
-//! One worker for each data file: a second one would be told to wait for every turn, and both would publish the same rows. The
+//! One worker for each data file: whoever follows what is published is told of it inside the process that writes it. The
 //! lock is the operating system's, so it ends with its process however that ends. Look-ups and marks do not take it.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Held until it is dropped.
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct WorkerLock {
     /// Closing the file lets go of the lock.
     _file: File,
+    was_there: bool,
 }
 
 /// Why the lock is not to be had.
@@ -41,10 +43,13 @@ impl WorkerLock {
     /// Takes the lock of a data file, in a file `….lock` beside it that stays where it is: whoever deleted it could delete the one
     /// that another worker has just locked.
     pub fn take(file: &Path) -> Result<Self, LockError> {
-        let name = lock_file(file);
+        let name = lock_file(&named_alike(file));
         let failed = |error| LockError::Io { file: name.clone(), error };
+        let was_there = name.exists();
         let mut options = OpenOptions::new();
-        let mut lock = options.read(true).write(true).create(true).truncate(false).open(&name).map_err(failed)?;
+        // Whoever could lock it could keep the worker from starting.
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut lock = options.open(&name).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -53,8 +58,23 @@ impl WorkerLock {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         write_pid(&mut lock).map_err(failed)?;
-        Ok(Self { _file: lock })
+        Ok(Self { _file: lock, was_there })
     }
+
+    /// Whether a worker has had a data file of this name before.
+    pub fn was_there(&self) -> bool {
+        self.was_there
+    }
+}
+
+/// One name for all that lead to the file by links; what cannot be followed will be told when it is opened.
+fn named_alike(file: &Path) -> PathBuf {
+    let folder = || {
+        Some(
+            std::fs::canonicalize(file.parent().filter(|it| !it.as_os_str().is_empty())?).ok()?.join(file.file_name()?),
+        )
+    };
+    std::fs::canonicalize(file).ok().or_else(folder).unwrap_or_else(|| file.to_owned())
 }
 
 fn lock_file(file: &Path) -> PathBuf {

@@ -1,28 +1,35 @@
-//! The schema of the data file: brought up to date, shown, and checked before work begins. Only [`up`] makes a file. A worker
-//! only checks. The files: `migrations/sqlite`.
+//! The schema of the data file: brought up to date, shown, and checked before work begins. Only [`up`] makes a file; a worker, which
+//! is the only one of its file, calls it at its start. The files: `migrations/sqlite`.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{query_as, query_scalar};
 
-use super::{Fault, connection};
+use super::{Fault, connection, primary};
 use crate::store::schema::{self, MigrationStatus, Migrations, SchemaError};
 
 const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'";
+const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
 const APPLIED: &str = "SELECT version, description, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
 const OLDEST_COMPATIBLE: &str = "SELECT max(oldest_compatible) FROM schema_compatibility";
 
 /// Runs what is missing, in order, each in a transaction of its own, and makes the file if there is none. Again is fine, and so is a
 /// newer schema.
 pub async fn up(file: &Path) -> Result<(), SchemaError> {
+    begin(file).await?;
     let mut connection = connection::connect(&connection::of_migrations(file)).await?;
     let mut before = applied(&mut connection).await?.map_or(0, |applied| applied.len());
     loop {
         match migrator().run(&mut connection).await {
             Ok(()) => return Ok(()),
             Err(MigrateError::VersionMismatch(version)) => return Err(SchemaError::Foreign(version)),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) if is_passing(&error) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 // Two at once: what the other one has run meanwhile fails here. Whoever is overtaken goes on behind it.
                 let now = applied(&mut connection).await?.map_or(0, |applied| applied.len());
@@ -33,6 +40,27 @@ pub async fn up(file: &Path) -> Result<(), SchemaError> {
             }
         }
     }
+}
+
+/// A file that is not there is made for this user alone, and one that belongs to another program is left as it is: bringing it up to date
+/// would put tables into it and change how it is written, for good.
+async fn begin(file: &Path) -> Result<(), SchemaError> {
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    match made {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        // Opening it says better what is wrong.
+        Err(_) => return Ok(()),
+    }
+    let mut connection = connection::connect(&connection::as_it_is(file)).await?;
+    let tables: i64 = query_scalar(TABLES).fetch_one(&mut connection).await?;
+    let is_ours = tables == 0 || query_scalar(HAS_SCHEMA).fetch_one(&mut connection).await?;
+    if is_ours { Ok(()) } else { Err(SchemaError::Strange(file.to_owned())) }
+}
+
+/// `SQLITE_BUSY`, `SQLITE_FULL`: it may go otherwise the next time.
+fn is_passing(error: &sqlx::Error) -> bool {
+    [5, 13].contains(&primary(error))
 }
 
 /// This program's migrations and those the file has, by number.

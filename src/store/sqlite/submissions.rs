@@ -214,7 +214,7 @@ mod tests {
     #[tokio::test]
     async fn every_look_finds_its_rows_by_index() {
         let scratch = Scratch::migrated().await;
-        for statement in STATEMENTS.iter().chain(views::STATEMENTS).filter(|statement| **statement != OF_TICKETS) {
+        for statement in STATEMENTS.iter().chain(views::ONE).filter(|statement| **statement != OF_TICKETS) {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
             let rows = query(explain).fetch_all(&mut scratch.plain().await).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();

@@ -1,21 +1,27 @@
 //! Look-ups, on connections of their own that cannot write and never delay a turn. An exception is read before its history and
-//! the history only as far as the exception says, so the two agree without a transaction.
+//! the history only as far as the exception says, so the two agree without a transaction. Lists: `list`; figures: `figures`.
+
+mod figures;
+mod list;
 
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::NaiveDate;
 use sqlx::query_as;
 use sqlx::sqlite::SqliteConnection;
 
 use super::Fault;
 use super::lent::{Access, Lender};
 use crate::domain::exception::Exception;
-use crate::domain::ids::ExceptionId;
+use crate::domain::ids::{ExceptionId, TicketId};
+use crate::store::desk::Limit;
+use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
 use crate::store::rows::{self, ExceptionRow, HistoryRow};
 use crate::store::{StoredEntry, ViewError, Views};
 
-/// Longest look-up: two rows of indexes, and a history of a few hundred entries.
+/// Longest look-up, far longer than any takes.
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
 
 const EXCEPTION: &str = "\
@@ -25,8 +31,9 @@ const HISTORY: &str = "\
 SELECT entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash
 FROM history WHERE exception_key = ?1 AND entry <= ?2 ORDER BY entry";
 
-/// Every statement of this file: for a test that prepares them.
-pub const STATEMENTS: &[&str] = &[EXCEPTION, HISTORY];
+/// The statements behind one exception.
+#[cfg(test)]
+pub(super) const ONE: &[&str] = &[EXCEPTION, HISTORY];
 
 /// Answers look-ups from a file.
 pub struct SqliteViews {
@@ -40,12 +47,35 @@ impl SqliteViews {
     }
 }
 
+/// Lends a connection for one look-up.
+macro_rules! with {
+    ($views:ident, $connection:ident => $look_up:expr) => {{
+        let found = $views.lender.lend(Access::Look, async |$connection: &mut SqliteConnection| $look_up.await);
+        found.await.map_err(|fault| ViewError(Box::new(fault)))
+    }};
+}
+
 #[async_trait]
 impl Views for SqliteViews {
     async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError> {
-        let found =
-            self.lender.lend(Access::Look, async |connection: &mut SqliteConnection| find(connection, id).await);
-        found.await.map_err(|fault| ViewError(Box::new(fault)))
+        with!(self, connection => find(connection, id))
+    }
+
+    async fn exceptions(
+        &self,
+        selection: &Selection,
+        after: Option<Newer>,
+        limit: Limit,
+    ) -> Result<Exceptions, ViewError> {
+        with!(self, connection => list::exceptions(connection, selection, after, limit))
+    }
+
+    async fn ticket(&self, id: &TicketId, limit: Limit) -> Result<Option<TicketView>, ViewError> {
+        with!(self, connection => list::ticket(connection, id, limit))
+    }
+
+    async fn stats(&self, today: NaiveDate) -> Result<Stats, ViewError> {
+        with!(self, connection => figures::stats(connection, today))
     }
 }
 

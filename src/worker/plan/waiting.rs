@@ -66,6 +66,7 @@ impl Planner<'_> {
             (Err(fault), _) | (_, Some(fault)) => self.fail(&inbound, fault, as_parked(event)),
         };
         self.ended(event.event_key, inbound.digest, outcome);
+        self.changes.released.push(outcome);
     }
 
     /// What has waited too long becomes a failure.
@@ -78,6 +79,7 @@ impl Planner<'_> {
             let outcome = self.fail(&inbound, &fault, as_parked(&event));
             self.changes.unpark.push(id);
             self.ended(event.event_key, inbound.digest, outcome);
+            self.changes.released.push(outcome);
         }
     }
 }

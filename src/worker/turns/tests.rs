@@ -83,6 +83,7 @@ async fn a_turn_keeps_the_rules_it_began_with_however_often_it_is_repeated() {
         rules: in_force,
         run: Uuid::nil(),
         trust: None,
+        metrics: Metrics::new(),
     };
     let source = Queue((1..=3).map(submission).collect());
     run(Box::new(source), Box::new(store), Links { hands, fates, sink_up, stop }, settings).await;

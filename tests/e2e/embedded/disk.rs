@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::worker::WorkerSetup;
 
 /// A worker whose folder is what `mount` makes of it.
-fn mounted(folder: &Path, mount: &str) -> WorkerSetup {
+pub(crate) fn mounted(folder: &Path, mount: &str) -> WorkerSetup {
     let script = folder.join("mounted");
     let program = env!("CARGO_BIN_EXE_reprieve");
     let text = format!(

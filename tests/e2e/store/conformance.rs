@@ -1,10 +1,12 @@
 //! What every store must do alike: each case on each kind of store. A case knows its database by [`Place`] only.
 
+pub(crate) mod audit;
 pub(crate) mod bytes;
 pub(crate) mod desk;
 pub(crate) mod edit;
 pub(crate) mod failures;
 pub(crate) mod faults;
+pub(crate) mod lookups;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod parked;
@@ -36,6 +38,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     on_every_store![
         rows::what_a_turn_writes_the_next_one_reads,
         rows::only_what_is_live_on_a_ticket_is_loaded_with_it,
+        rows::a_ticket_that_is_written_again_is_changed,
         rows::open_assignments_are_kept_by_differences,
         submissions::a_look_up_shows_the_exception_and_its_chain,
         submissions::every_field_of_an_entry_comes_back,
@@ -43,6 +46,14 @@ pub(crate) fn cases() -> Vec<Trial> {
         submissions::a_submission_shows_its_ticket_as_it_was,
         submissions::a_rule_set_is_kept_once,
         submissions::a_rule_set_of_a_refused_turn_comes_with_the_next,
+        lookups::each_filter_finds_its_exceptions,
+        lookups::lists_have_no_gap_and_no_double_however_many_there_are,
+        lookups::a_ticket_is_shown_with_its_newest_exceptions,
+        lookups::figures_are_kept_by_turns,
+        audit::whatever_is_tampered_with_is_found,
+        audit::many_chains_and_a_long_one_are_checked_page_by_page,
+        audit::what_is_gone_since_an_export_is_found,
+        audit::while_turns_write_nothing_false_is_found,
         outbox::a_row_in_hand_is_not_claimed_and_a_void_term_is,
         outbox::a_number_of_the_outbox_is_never_used_again,
         outbox::a_full_outbox_says_so,
@@ -75,6 +86,8 @@ pub(crate) fn cases() -> Vec<Trial> {
         desk::each_filter_of_the_desk_finds_its_failures,
         desk::a_mark_of_the_desk_is_made_once,
         desk::marks_of_many_go_step_by_step_from_the_oldest,
+        desk::a_step_of_marks_passes_over_what_is_not_meant,
+        desk::a_filter_and_a_place_go_together,
         desk::a_mark_of_the_desk_waits_for_the_turn,
         edit::an_edit_keeps_the_old_bytes,
         edit::parked_events_and_the_outbox_are_shown,
@@ -83,6 +96,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         faults::what_is_committed_is_seen_at_once,
         faults::what_was_committed_is_there_for_the_next_store,
         faults::a_second_store_waits_for_the_first,
+        faults::a_lock_that_is_held_for_long_is_an_outage_and_passes,
         faults::two_stores_count_without_losing_one,
     ]
 }

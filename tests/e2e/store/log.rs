@@ -63,6 +63,28 @@ pub(crate) async fn what_turns_tell_is_in_the_log_in_order_and_once() {
     assert_eq!(place.count("outbox").await, 0);
 }
 
+/// The files as they are when a turn has ended, taken away under the store: whoever begins with them goes on where it ended.
+pub(crate) async fn what_is_committed_is_in_the_files() {
+    let place = SqlitePlace::new("log_files");
+    place.migrate().await;
+    let (mut first, _) = store(&place);
+    let mut expected = Vec::new();
+    for number in 0..5 {
+        let changes = submission(&[&format!("EX-{number}")]);
+        expected.extend(changes.outbox.clone());
+        write(&mut first, &changes).await;
+        let copy = SqlitePlace::new(&format!("log_files_{number}"));
+        for end in ["", "-wal"] {
+            let name = |place: &SqlitePlace| format!("{}{end}", place.file().display());
+            std::fs::copy(name(&place), name(&copy)).expect("copied");
+        }
+        assert_eq!((told(&copy).await, copy.count("exceptions").await), (expected.clone(), number + 1));
+        let (mut next, _) = store(&copy);
+        write(&mut next, &tells(&["next"])).await;
+        assert_eq!(told(&copy).await.last().map(String::as_str), Some("next"));
+    }
+}
+
 /// Another process was to publish them, and had some of them in hand; one found no queue.
 pub(crate) async fn what_an_outbox_has_left_is_moved_into_the_log() {
     let place = SqlitePlace::new("log_moved");
@@ -96,6 +118,7 @@ pub(crate) async fn many_that_are_left_are_moved_before_what_is_told_later() {
     let mut turns = 0;
     let later: Vec<String> = loop {
         turns += 1;
+        assert!(turns < 9, "no end");
         let committed = turn(&mut next, &claim, |_| tells(&[&format!("later {turns}")])).await.expect("a turn");
         if !committed.claims_full {
             break (1..=turns).map(|turn| format!("later {turn}")).collect();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reprieve::health::Light;
+use reprieve::store::audit::Audit;
 use reprieve::store::desk::Desk;
 use reprieve::store::submissions::Submissions;
 use reprieve::store::{Committed, Plan, Store, StoreError, Views, Wanted};
@@ -29,6 +30,8 @@ pub(crate) trait Place {
     fn desk(&self) -> Box<dyn Desk>;
 
     fn submissions(&self) -> Box<dyn Submissions>;
+
+    fn audit(&self) -> Box<dyn Audit>;
 
     /// A connection that knows nothing of the store.
     async fn hand(&self) -> Box<dyn Hand>;

@@ -7,7 +7,7 @@ use reprieve::domain::exception::{Enforcement, Status};
 use reprieve::domain::ids::UserId;
 use reprieve::health::Light;
 use reprieve::store::postgres::migrate::{self, FsyncOff, SchemaError};
-use reprieve::store::postgres::{PostgresStore, desk, statements, submissions, turn_options, views};
+use reprieve::store::postgres::{PostgresStore, audit, desk, gauges, statements, submissions, turn_options, views};
 use reprieve::store::{Changes, Wanted};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Row, query_scalar, raw_sql};
 
@@ -42,7 +42,8 @@ pub(crate) async fn every_statement_finds_its_rows_by_index_however_small_the_ta
             assert!(!plan.contains("Seq Scan on outbox"), "{sql}\n{plan}");
         }
     }
-    for sql in views::STATEMENTS.iter().chain(submissions::STATEMENTS) {
+    let people = views::statements().chain(submissions::STATEMENTS.iter().copied());
+    for sql in people.chain(gauges::STATEMENTS.iter().copied()).chain(audit::STATEMENTS.iter().copied()) {
         plan_of(&mut connection, sql).await;
     }
 }

@@ -59,6 +59,8 @@ impl Message {
 pub(crate) struct Event {
     pub(crate) routing_key: String,
     pub(crate) message_id: String,
+    /// The header `traceparent`.
+    pub(crate) trace: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -175,9 +177,12 @@ impl Events {
             if delivery.properties.app_id().is_some() {
                 super::schemas::check(&serde_json::from_slice(&delivery.data).expect("the worker publishes JSON"));
             }
+            let headers = delivery.properties.headers().as_ref();
+            let trace = headers.and_then(|headers| headers.inner().get("traceparent"));
             self.seen.push(Event {
                 routing_key: delivery.routing_key.to_string(),
                 message_id: delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default(),
+                trace: trace.and_then(|trace| trace.as_long_string()).map(ToString::to_string),
                 body: delivery.data,
             });
         }

@@ -149,6 +149,10 @@ impl Worker {
         self.process.signal(Signal::TERM);
     }
 
+    pub(crate) fn sigint(&self) {
+        self.process.signal(Signal::INT);
+    }
+
     pub(crate) fn sighup(&self) {
         self.process.signal(Signal::HUP);
     }

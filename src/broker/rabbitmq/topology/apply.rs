@@ -54,6 +54,23 @@ pub async fn check(settings: &Settings) -> Result<Vec<Problem>, RabbitError> {
     Ok(problems)
 }
 
+/// What is not there. It only looks, which needs no right at all: for the worker, which has none to configure. The first refusal that
+/// says something else ends it.
+pub async fn missing(settings: &Settings) -> Result<Vec<String>, RabbitError> {
+    let connection = connect(settings, "look at the topology").await?;
+    let mut missing = Vec::new();
+    for object in OBJECTS {
+        match declare(&channel(&connection).await?, settings, object, Look::Passive).await {
+            Ok(()) => {}
+            Err(RabbitError::Refused { why, .. }) if why.starts_with("NOT_FOUND") => {
+                missing.push(title(settings, object));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Passive,

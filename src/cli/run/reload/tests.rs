@@ -37,7 +37,7 @@ async fn what_two_looks_find_is_in_force() {
     case.check(&[&two], "2", 0).await;
     case.check(&[&three, &two, &three], "2", 0).await;
     case.check(&[&three], "3", 0).await;
-    assert!(case.reload.metrics.text().contains("rules_info{version=\"3\""));
+    assert!(case.reload.metrics.text(crate::metrics::Sample::default()).contains("rules_info{version=\"3\""));
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ pub(super) async fn parked(
     Ok(page(rows.into_iter().map(ParkedRow::event).collect(), found, |last| last.id))
 }
 
-pub(super) async fn outbox(connection: &mut PgConnection) -> Result<OutboxState, Fault> {
+pub(in crate::store::postgres) async fn outbox(connection: &mut PgConnection) -> Result<OutboxState, Fault> {
     let (pending, unroutable, oldest): (i64, i64, Option<i64>) = query_as(OUTBOX).fetch_one(connection).await?;
     let oldest_age_s = oldest.map(unsigned);
     Ok(OutboxState { pending: unsigned(pending), unroutable: unsigned(unroutable), oldest_age_s })

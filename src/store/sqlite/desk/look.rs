@@ -289,7 +289,7 @@ pub(super) async fn parked(
     Ok(page(rows.iter().map(waiting).collect::<Result<_, _>>()?, found, |last: &ParkedEvent| last.id))
 }
 
-pub(super) async fn outbox(connection: &mut SqliteConnection) -> Result<OutboxState, Fault> {
+pub(in crate::store::sqlite) async fn outbox(connection: &mut SqliteConnection) -> Result<OutboxState, Fault> {
     let now = now().timestamp_micros();
     let (pending, unroutable, oldest): (i64, i64, Option<i64>) =
         query_as(OUTBOX).bind(now).fetch_one(connection).await?;

@@ -75,7 +75,7 @@ pub(crate) async fn a_list_of_the_desk_is_read_page_by_page(place: &dyn Place) {
 pub(crate) async fn each_filter_of_the_desk_finds_its_failures(place: &dyn Place) {
     let mut failures = numbered(0..4);
     failures[1].reason = "schema";
-    "schema/t/x".clone_into(&mut failures[1].fingerprint);
+    "a/t/x".clone_into(&mut failures[1].fingerprint);
     failures[2].event_type = Some("exception.decision.v1".to_owned());
     let desk = desk_with(place, failures).await;
     desk.mark(Mark::Discard, &uuids(&[0])).await.expect("marked");
@@ -85,7 +85,7 @@ pub(crate) async fn each_filter_of_the_desk_finds_its_failures(place: &dyn Place
         ("state", "all", vec![3, 2, 1, 0]),
         ("reason", "schema", vec![1]),
         ("type", "exception.decision.v1", vec![2]),
-        ("fingerprint", "schema/t/x", vec![1]),
+        ("fingerprint", "a/t/x", vec![1]),
         ("exception", "EX-3", vec![3]),
         ("since", "2026-11-24T09:00:01Z", vec![3]),
         ("until", "2026-11-24T09:00:01Z", vec![2, 1]),
@@ -96,11 +96,22 @@ pub(crate) async fn each_filter_of_the_desk_finds_its_failures(place: &dyn Place
         let tally = desk.count(&filter).await.expect("a count");
         assert_eq!(tally.count, found.len() as u64, "{name} {value}");
     }
+    for (states, found) in [
+        (vec![FailureState::Open, FailureState::Discarded], vec![3, 2, 1, 0]),
+        (vec![FailureState::Retrying, FailureState::Discarded], vec![0]),
+        (vec![FailureState::Retrying, FailureState::Resolved], vec![]),
+    ] {
+        let filter = Filter { states, ..Filter::default() };
+        assert_eq!(all(&*desk, &filter, Limit::DEFAULT).await.0, uuids(&found), "{filter:?}");
+    }
     let groups = desk.groups(&Filter::open(), Limit::DEFAULT).await.expect("groups");
     let seen: Vec<_> = groups.iter().map(|group| (group.fingerprint.as_str(), group.count, group.example)).collect();
-    assert_eq!(seen, [("id_conflict", 2, uuids(&[3])[0]), ("schema/t/x", 1, uuids(&[1])[0])]);
+    assert_eq!(seen, [("id_conflict", 2, uuids(&[3])[0]), ("a/t/x", 1, uuids(&[1])[0])], "the most frequent first");
     assert_eq!((groups[0].first_at, groups[0].last_at), (now(), now() + Duration::from_secs(1)));
     assert_eq!(desk.groups(&Filter::default(), limit("1")).await.expect("groups")[0].count, 3, "the largest");
+    let until = Filter { until: Some(now() + Duration::from_secs(1)), ..Filter::default() };
+    let example = desk.groups(&until, limit("1")).await.expect("groups")[0].example;
+    assert_eq!(example, uuids(&[2])[0], "of one moment the last in the list's order");
 }
 
 pub(crate) async fn a_mark_of_the_desk_is_made_once(place: &dyn Place) {
@@ -144,6 +155,46 @@ pub(crate) async fn marks_of_many_go_step_by_step_from_the_oldest(place: &dyn Pl
     // Whatever the filter says, only what the mark is for.
     let step = desk.mark_next(Mark::Discard, &Filter::default(), None, Limit::MAX).await.expect("a step");
     assert_eq!(step.changed, 4);
+}
+
+/// The page begins where the last one ended, and the filter's own ends stay.
+pub(crate) async fn a_filter_and_a_place_go_together(place: &dyn Place) {
+    let desk = desk_with(place, numbered(0..9)).await;
+    let second = |number| Some(now() + Duration::from_secs(number));
+    for (since, until, found) in [
+        (second(1), None, vec![8, 7, 6, 5, 4, 3]),
+        (None, second(2), vec![5, 4, 3, 2, 1, 0]),
+        (second(1), second(2), vec![5, 4, 3]),
+        (second(2), second(1), vec![]),
+        (None, None, vec![8, 7, 6, 5, 4, 3, 2, 1, 0]),
+    ] {
+        let filter = Filter { since, until, ..Filter::open() };
+        for most in ["1", "2", "3", "500"] {
+            assert_eq!(all(&*desk, &filter, limit(most)).await.0, uuids(&found), "{filter:?}, {most} at a time");
+        }
+        // The other way round, as marks go; each once.
+        let (mut marked, mut after) = (0, None);
+        for _ in 0..9 {
+            let step = desk.mark_next(Mark::Discard, &filter, after, limit("2")).await.expect("a step");
+            (marked, after) = (marked + step.changed, step.next);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((marked, after), (found.len() as u64, None), "{filter:?}");
+        place.tamper(sql("UPDATE failures SET state = 'open'")).await;
+    }
+}
+
+/// What is not for this mark takes no place in a step.
+pub(crate) async fn a_step_of_marks_passes_over_what_is_not_meant(place: &dyn Place) {
+    let desk = desk_with(place, numbered(0..6)).await;
+    desk.mark(Mark::Discard, &uuids(&[0, 1, 3])).await.expect("marked");
+    let step = desk.mark_next(Mark::Discard, &Filter::default(), None, limit("2")).await.expect("a step");
+    assert_eq!((step.changed, step.next.map(|next| next.id)), (2, Some(uuids(&[4])[0])));
+    let step = desk.mark_next(Mark::Discard, &Filter::default(), step.next, limit("2")).await.expect("a step");
+    assert_eq!((step.changed, step.next), (1, None));
+    assert_eq!(desk.count(&Filter::open()).await.expect("a count").count, 0);
 }
 
 /// What a turn has read cannot change under it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use reprieve::domain::ticket::Ticket;
 use reprieve::health::Light;
-use reprieve::store::{Changes, Store, Wanted};
+use reprieve::store::{Changes, Store, StoreError, Wanted};
 
 use crate::store::material::{date, id, key, read, submission, ticket_id, turn, write};
 use crate::store::place::{OUTBOX_MAX, Place};
@@ -105,6 +105,21 @@ pub(crate) async fn a_second_store_waits_for_the_first(place: &dyn Place) {
     one.expect("a turn");
     two.expect("a turn");
     assert_eq!(place.count("exceptions").await, 4);
+}
+
+/// Somebody holds the lock for longer than a turn waits.
+pub(crate) async fn a_lock_that_is_held_for_long_is_an_outage_and_passes(place: &dyn Place) {
+    let mut store = place.open().await;
+    write(&mut store, &submission(&["EX-1"])).await;
+    let mut holder = place.hand().await;
+    holder.lock().await;
+    let changes = submission(&["EX-2"]);
+    let away = turn(&mut store, &Wanted::default(), |_| changes.clone()).await;
+    assert!(matches!(away, Err(StoreError::Away(_))), "{away:?}");
+    holder.unlock().await;
+    assert_eq!(counts(place).await, [1; 4]);
+    write(&mut store, &changes).await;
+    assert_eq!(counts(place).await, [2; 4]);
 }
 
 pub(crate) async fn two_stores_count_without_losing_one(place: &dyn Place) {

@@ -7,7 +7,7 @@ use reprieve::domain::exception::{Enforcement, Status};
 use reprieve::domain::rules::{LevelPlan, Pick};
 use reprieve::store::{Changes, Snapshot, Wanted};
 
-use crate::store::material::{decide, digest, failure, id, key, read, submission, ticket_id, turn, user, write};
+use crate::store::material::{date, decide, digest, failure, id, key, read, submission, ticket_id, turn, user, write};
 use crate::store::place::{Place, sql};
 
 pub(crate) async fn what_a_turn_writes_the_next_one_reads(place: &dyn Place) {
@@ -26,6 +26,8 @@ pub(crate) async fn what_a_turn_writes_the_next_one_reads(place: &dyn Place) {
         ..Wanted::default()
     };
     let snapshot = read(&mut store, &wanted).await;
+    let behind = chrono::Utc::now() - snapshot.database_time;
+    assert!((-60..60).contains(&behind.num_seconds()), "the clock of this machine");
     assert_eq!(snapshot.exceptions.values().collect::<Vec<_>>(), written.exceptions.iter().collect::<Vec<_>>());
     assert_eq!(snapshot.tickets.values().collect::<Vec<_>>(), written.tickets.iter().collect::<Vec<_>>());
     let seen = snapshot.seen.get(&key("EX-1")).expect("seen");
@@ -69,6 +71,19 @@ pub(crate) async fn only_what_is_live_on_a_ticket_is_loaded_with_it(place: &dyn 
         assert_eq!(names(read(&mut store, &by_ticket).await), ["EX-3", "EX-4", "EX-5"], "{status:?}");
         assert_eq!(names(read(&mut store, &by_exception).await), ["EX-1", "EX-3", "EX-4", "EX-5"], "{status:?}");
     }
+}
+
+pub(crate) async fn a_ticket_that_is_written_again_is_changed(place: &dyn Place) {
+    let mut store = place.open().await;
+    let written = submission(&["EX-1", "EX-2"]);
+    write(&mut store, &written).await;
+    let mut tickets = written.tickets.clone();
+    tickets[1].earliest_due_date = date() - chrono::Days::new(1);
+    tickets[1].approved = 3;
+    tickets[1].last_event_at = Some(written.exceptions[0].created_at);
+    write(&mut store, &Changes { tickets: tickets[1..].to_vec(), ..Changes::default() }).await;
+    let wanted = Wanted { tickets: tickets.iter().map(|ticket| ticket.id.clone()).collect(), ..Wanted::default() };
+    assert_eq!(read(&mut store, &wanted).await.tickets.into_values().collect::<Vec<_>>(), tickets);
 }
 
 pub(crate) async fn open_assignments_are_kept_by_differences(place: &dyn Place) {

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use reprieve::health::Light;
 use reprieve::store::Views;
+use reprieve::store::audit::Audit;
 use reprieve::store::desk::Desk;
+use reprieve::store::postgres::audit::PostgresAudit;
 use reprieve::store::postgres::desk::PostgresDesk;
 use reprieve::store::postgres::submissions::PostgresSubmissions;
 use reprieve::store::postgres::views::PostgresViews;
@@ -44,6 +46,10 @@ impl Place for PostgresPlace {
 
     fn submissions(&self) -> Box<dyn Submissions> {
         Box::new(PostgresSubmissions::new(&self.0).expect("a URL"))
+    }
+
+    fn audit(&self) -> Box<dyn Audit> {
+        Box::new(PostgresAudit::new(&self.0).expect("a URL"))
     }
 
     async fn hand(&self) -> Box<dyn Hand> {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use reprieve::health::Light;
 use reprieve::store::Views;
+use reprieve::store::audit::Audit;
 use reprieve::store::desk::Desk;
+use reprieve::store::sqlite::audit::SqliteAudit;
 use reprieve::store::sqlite::desk::SqliteDesk;
 use reprieve::store::sqlite::submissions::SqliteSubmissions;
 use reprieve::store::sqlite::views::SqliteViews;
@@ -51,6 +53,10 @@ impl Place for SqlitePlace {
 
     fn submissions(&self) -> Box<dyn Submissions> {
         Box::new(SqliteSubmissions::new(&self.0))
+    }
+
+    fn audit(&self) -> Box<dyn Audit> {
+        Box::new(SqliteAudit::new(&self.0))
     }
 
     async fn hand(&self) -> Box<dyn Hand> {

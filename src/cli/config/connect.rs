@@ -1,0 +1,121 @@
+//! `config check --connect`: broker and database are asked what a worker would meet. Nothing is written, and nothing declared that
+//! is not there.
+
+use std::path::Path;
+
+use super::check::Checked;
+use super::{Code, Config, ExitError};
+use crate::broker::rabbitmq::topology;
+use crate::cli::parts;
+use crate::config::{Broker, Database};
+use crate::store::postgres::facts::{Facts, facts};
+use crate::store::postgres::grants;
+use crate::store::postgres::migrate::FsyncOff;
+use crate::store::schema::SchemaError;
+use crate::store::{postgres, sqlite};
+
+/// A worker whose clock is further from the database's says so too.
+const SKEW_MAX_S: f64 = 300.0;
+
+/// Asks both at once.
+pub(super) async fn run(config: &Config, checked: &mut Checked) {
+    let (mut of_database, mut of_broker) = (Checked::default(), Checked::default());
+    tokio::join!(database(config, &mut of_database), broker(config, &mut of_broker));
+    checked.take(of_database);
+    checked.take(of_broker);
+}
+
+async fn database(config: &Config, checked: &mut Checked) {
+    match config.database() {
+        Ok(Database::Postgres(url)) => match facts(url.expose()).await {
+            Ok(facts) => {
+                told(&facts, config, checked);
+                schema(url.expose(), checked).await;
+            }
+            Err(error) => failed("database", error.into(), checked),
+        },
+        Ok(Database::Sqlite(file)) => data_file(&file, checked).await,
+        Err(error) => failed("database", error.into(), checked),
+    }
+}
+
+fn told(facts: &Facts, config: &Config, checked: &mut Checked) {
+    checked.see("database", format!("PostgreSQL {}, as {}", facts.version, facts.user));
+    if facts.is_read_only {
+        let message = "it can only be read, as a replica can: name the primary in DATABASE_URL";
+        checked.error("database", Code::Failed, message);
+    }
+    match (facts.fsync, config.database_allow_fsync_off) {
+        (true, _) => checked.see("database", "fsync is on"),
+        (false, true) => checked.warn("database", "fsync is off, which is allowed: for tests only"),
+        (false, false) => failed("database", SchemaError::FsyncOff.into(), checked),
+    }
+    // With the offset a worker would judge by.
+    let ahead_s = facts.clock_ahead_s + config.clock_offset.as_seconds_f64();
+    let shown = format!("{:.1} s {} the database's", ahead_s.abs(), if ahead_s < 0.0 { "behind" } else { "ahead of" });
+    if ahead_s.abs() > SKEW_MAX_S {
+        checked.warn("database", format!("this machine's clock is {shown}: mend the time service of the wrong one"));
+    } else {
+        checked.see("database", format!("this machine's clock is {shown}"));
+    }
+}
+
+/// Without the schema there is nothing to have a right to.
+async fn schema(url: &str, checked: &mut Checked) {
+    if let Err(error) = postgres::migrate::check(url, FsyncOff::Allowed).await {
+        return failed("database", error.into(), checked);
+    }
+    checked.see("database", "the schema is the one this program needs");
+    match grants::missing(url).await {
+        Ok(missing) if missing.is_empty() => checked.see("database", "this role has the rights of a worker"),
+        Ok(missing) => {
+            let message = format!(
+                "this role lacks {}: run `reprieve migrate grants ROLE --apply` as the owner of the tables",
+                missing.join(", ")
+            );
+            checked.error("database", Code::Failed, message);
+        }
+        Err(error) => failed("database", error.into(), checked),
+    }
+}
+
+/// The worker brings its file up to date itself.
+async fn data_file(file: &Path, checked: &mut Checked) {
+    match sqlite::migrate::check(file).await {
+        Ok(()) => checked.see("database", "the data file is there, and its schema is the one this program needs"),
+        Err(error @ (SchemaError::NoFile(_) | SchemaError::Missing | SchemaError::Older(_))) => {
+            checked.see("database", format!("{error}; a worker does it at its start"));
+        }
+        Err(error) => failed("database", error.into(), checked),
+    }
+}
+
+async fn broker(config: &Config, checked: &mut Checked) {
+    let rabbit = match config.broker() {
+        Ok(Broker::Rabbit(_)) => parts::rabbit(config),
+        Ok(Broker::Embedded) => return checked.see("broker", "embedded: there is none to ask"),
+        Err(error) => Err(error.into()),
+    };
+    let rabbit = match rabbit {
+        Ok(rabbit) => rabbit,
+        Err(error) => return failed("broker", error, checked),
+    };
+    match topology::check(&rabbit).await {
+        Ok(problems) if problems.is_empty() => {
+            checked.see("broker", "it takes this user, and every exchange and queue is as it should be");
+        }
+        Ok(problems) => {
+            for problem in problems {
+                let message = format!("{}: {}; {}", problem.object, problem.what, problem.remedy);
+                checked.error("broker", Code::Failed, message);
+            }
+        }
+        Err(error) => failed("broker", error.into(), checked),
+    }
+}
+
+/// Who has answered was reached, whatever the answer.
+fn failed(about: &str, error: ExitError, checked: &mut Checked) {
+    let code = if matches!(error.code, Code::Unreachable | Code::Configuration) { error.code } else { Code::Failed };
+    checked.error(about, code, error.message);
+}
