@@ -46,6 +46,7 @@ fn main() -> std::process::ExitCode {
     support::run(&arguments, cases())
 }
 
+#[allow(clippy::too_many_lines, reason = "a list")]
 fn cases() -> Vec<Trial> {
     // The longest first: the others run beside it.
     let mut cases = cases![crashes::each_server_is_away_for_a_minute];
