@@ -82,6 +82,14 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+    ]);
+    cases.extend(beside());
+    cases
+}
+
+/// The rest: mostly short.
+fn beside() -> Vec<Trial> {
+    cases![
         embedded::killed_under_load_nothing_answered_is_lost,
         embedded::sigterm_drains_what_was_handed_in,
         embedded::a_full_disk_loses_nothing_that_was_answered,
@@ -122,6 +130,5 @@ fn cases() -> Vec<Trial> {
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,
         stops::a_broker_that_blocks_publishers_gets_its_acks,
-    ]);
-    cases
+    ]
 }
