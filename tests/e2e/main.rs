@@ -85,6 +85,14 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+    ]);
+    cases.extend(beside());
+    cases
+}
+
+/// The rest: mostly short.
+fn beside() -> Vec<Trial> {
+    cases![
         embedded::killed_under_load_nothing_answered_is_lost,
         embedded::sigterm_drains_what_was_handed_in,
         embedded::a_full_disk_loses_nothing_that_was_answered,
