@@ -175,16 +175,18 @@ async fn send(channel: &Channel, queue: &str, (properties, body): &(BasicPropert
     assert!(sent.unwrap().await.unwrap().is_ack(), "{queue}");
 }
 
-/// Takes `count` messages out of a queue of the worker's; they are sorted by ticket.
+/// Takes `count` messages out of a queue of the worker's: by ticket, in order, which that of their arrival need not be.
 async fn told(channel: &Channel, queue: &str, count: usize) -> BTreeMap<String, Vec<(BasicProperties, Vec<u8>)>> {
-    let mut told: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    let mut told: BTreeMap<String, BTreeMap<String, _>> = BTreeMap::new();
     for number in 0..count {
         let what = format!("message {number} in {queue}");
         let message = eventually(&what, SOON, async || get(channel, queue).await).await;
         let envelope: Value = serde_json::from_slice(&message.1).unwrap();
-        told.entry(envelope["data"]["ticket_id"].as_str().unwrap().to_owned()).or_default().push(message);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let of_ticket = told.entry(text(&envelope["data"]["ticket_id"])).or_default();
+        of_ticket.insert(text(&envelope["sequence"]), message);
     }
-    told
+    told.into_iter().map(|(ticket, messages)| (ticket, messages.into_values().collect())).collect()
 }
 
 /// A program in a folder of the case's, with `reprieve` on its path.

@@ -93,10 +93,21 @@ pub(crate) async fn links_lead_somewhere() {
         let path = Path::new(ROOT).join(document);
         let text = std::fs::read_to_string(&path).unwrap();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for target in targets.filter(|target| !target.starts_with("http") && !target.starts_with('#')) {
-            assert!(path.parent().unwrap().join(target).exists(), "{document} links to {target}");
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let there = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(there.exists(), "{document} links to {target}");
+            let is_there = || std::fs::read_to_string(&there).unwrap().lines().any(|line| anchor(line) == heading);
+            assert!(heading.is_empty() || is_there(), "{document} links to {target}: there is no such heading");
         }
     }
+}
+
+/// What a heading is linked to by.
+fn anchor(line: &str) -> String {
+    let Some(heading) = line.strip_prefix('#') else { return String::new() };
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    heading.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
 }
 
 /// The fields and types of the integration guide's examples are accepted as they stand there.

@@ -30,10 +30,13 @@ pub(crate) async fn shown_programs_are_the_files() {
 pub(crate) async fn every_command_in_the_documents_exists() {
     let mut documents = vec!["README.md".to_owned(), "deploy/README.md".to_owned()];
     for entry in std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap() {
-        documents.push(format!("docs/{}", entry.unwrap().file_name().display()));
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            documents.push(format!("docs/{}", path.file_name().unwrap().display()));
+        }
     }
     let mut tried = 0;
-    for document in documents.iter().filter(|document| document.ends_with(".md")) {
+    for document in &documents {
         for line in commands(&read(document)) {
             for arguments in spelled_out(&line) {
                 accepted(document, &arguments).await;
@@ -53,8 +56,6 @@ fn commands(text: &str) -> Vec<String> {
     });
     let mut found: Vec<String> = own.flat_map(|line| line.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     found.extend(text.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " ")));
-    let is_command = |rest: &str| rest.trim_start_matches("--").starts_with(|c: char| c.is_ascii_lowercase());
-    let is_command = |rest: &str| rest.trim_start_matches("--").starts_with(|c: char| c.is_ascii_lowercase());
     let is_command = |rest: &str| rest.trim_start_matches("--").starts_with(|c: char| c.is_ascii_lowercase());
     found.retain(|line| line.strip_prefix("reprieve ").is_some_and(is_command));
     found
