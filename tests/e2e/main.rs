@@ -86,12 +86,13 @@ fn cases() -> Vec<Trial> {
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
     ]);
-    cases.extend(beside());
+    cases.extend(embedded());
+    cases.extend(for_people());
     cases
 }
 
-/// The rest: mostly short.
-fn beside() -> Vec<Trial> {
+/// Without servers.
+fn embedded() -> Vec<Trial> {
     cases![
         embedded::killed_under_load_nothing_answered_is_lost,
         embedded::sigterm_drains_what_was_handed_in,
@@ -102,9 +103,7 @@ fn beside() -> Vec<Trial> {
         embedded::a_folder_of_dev_is_its_own,
         embedded::a_file_that_vanishes_is_missed,
         embedded::commands_work_beside_it,
-    ]);
-    cases.extend(for_people());
-    cases
+    ]
 }
 
 /// What people see and do.
