@@ -86,6 +86,15 @@ fn cases() -> Vec<Trial> {
         contract::exit_codes_are_as_written,
         contract::probes_tell_alive_from_ready,
         contract::the_worker_needs_no_configure_right,
+    ]);
+    cases.extend(embedded());
+    cases.extend(for_people());
+    cases
+}
+
+/// Without servers.
+fn embedded() -> Vec<Trial> {
+    cases![
         embedded::killed_under_load_nothing_answered_is_lost,
         embedded::sigterm_drains_what_was_handed_in,
         embedded::a_full_disk_loses_nothing_that_was_answered,
@@ -95,9 +104,7 @@ fn cases() -> Vec<Trial> {
         embedded::a_folder_of_dev_is_its_own,
         embedded::a_file_that_vanishes_is_missed,
         embedded::commands_work_beside_it,
-    ]);
-    cases.extend(for_people());
-    cases
+    ]
 }
 
 /// What people see and do.

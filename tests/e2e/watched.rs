@@ -60,6 +60,7 @@ async fn agree(worker: &Worker, expected: &[(&str, f64)]) {
     assert!(asked.is_ok(), "{differences:#?}");
 }
 
+#[expect(clippy::too_many_lines, reason = "one row for each number")]
 pub(crate) async fn the_numbers_agree_with_what_happened() {
     let (stage, setup, client) = prepare("numbers").await;
     let proxy = Proxy::before(stage.servers().postgres.port()).await;

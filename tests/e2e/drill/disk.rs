@@ -70,6 +70,8 @@ async fn a_full_disk(told: &mut Transcript) {
     }
 
     told.say("### The disk under a data file is full\n\nWith an embedded database. The log says what is missing, and the probe takes the worker out:");
+    // Which of its statements meets it first is chance.
+    told.call("no answer to COMMIT that says what became of it: ", "");
     let end = told.log(&worker, 0, "make room on the disk").await;
     told.probe(&worker, 503, "database").await;
     told.say(

@@ -68,8 +68,10 @@ fn told(report: &Report) -> Vec<(&str, i64, Problem)> {
     found
 }
 
-/// Each tampered exception with what is done to it, and what is found.
-const TAMPERED: [(&str, Sql, &[(i64, Problem)]); 11] = [
+/// A tampered exception with what is done to it, and what is found.
+type Tampering = (&'static str, Sql, &'static [(i64, Problem)]);
+
+const TAMPERED: [Tampering; 11] = [
     ("EX-body", sql("UPDATE history SET body = 'x' WHERE entry = 2 AND @"), &[(2, Problem::Edited)]),
     (
         "EX-time",
