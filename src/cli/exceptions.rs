@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// List exceptions, the newest first
     List {
         #[command(flatten)]
-        filters: Filters,
+        filters: Box<Filters>,
         /// Go on where the last page ended
         #[arg(long)]
         cursor: Option<Newer>,
@@ -46,11 +46,13 @@ pub(super) enum Command {
 /// Which exceptions are meant.
 #[derive(Debug, Default, Args)]
 pub(super) struct Filters {
-    /// requested, `under_review`, approved, denied or cancelled; several with commas
-    #[arg(long, value_name = "STATUS")]
+    #[arg(
+        long,
+        value_name = "STATUS",
+        help = "requested, under_review, approved, denied or cancelled; several with commas"
+    )]
     status: Vec<String>,
-    /// none, pending, `in_force` or ended; several with commas
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", help = "none, pending, in_force or ended; several with commas")]
     enforcement: Vec<String>,
     /// Who is to review it now
     #[arg(long, value_name = "ID")]

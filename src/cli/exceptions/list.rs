@@ -89,7 +89,9 @@ mod tests {
     fn a_line_says_what_one_looks_for() {
         let (mut exception, _) = sample();
         let now = parse_time("2026-11-26T10:00:00Z").unwrap();
-        let text = |exception| rows(&[crate::contract::shapes::exception(exception)], Paint::Plain, now);
+        let text = |exception: &crate::domain::exception::Exception| {
+            rows(&[crate::contract::shapes::exception(exception)], Paint::Plain, now)
+        };
         assert_eq!(
             text(&exception),
             "EXCEPTION  TICKET   SEVERITY  STATUS     LEVEL  DUE                      AGE  REQUESTER        REVIEWERS\n\
@@ -98,7 +100,7 @@ mod tests {
         (exception.status, exception.enforcement) = (Status::Approved, Enforcement::InForce);
         exception.approved_due_date = parse_date("2027-01-15");
         assert!(
-            text(&exception).contains("in force   1/2    2027-01-15  2d   zoe@example.com  -"),
+            text(&exception).contains("in force  1/2    2027-01-15  2d   zoe@example.com  -"),
             "{}",
             text(&exception)
         );

@@ -11,7 +11,9 @@ use crate::domain::dates::parse_time;
 use crate::domain::ids::ExceptionId;
 use crate::http::tests::{AWAY, HERE, LOCAL, ask, send, state};
 use crate::store::ParkedId;
-use crate::store::desk::{Cursor, Edit, Edited, FailureState, Limit, Page, Step, Tally};
+use crate::store::desk::{
+    Cursor, Edit, Edited, FailureState, Group, Limit, OutboxState, Page, ParkedEvent, Step, StoredFailure, Tally,
+};
 
 /// An open failure with a header and a body.
 pub(crate) fn failure() -> StoredFailure {

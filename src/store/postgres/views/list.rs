@@ -75,7 +75,7 @@ SELECT x.* FROM UNNEST($1::text[], $2::text[]) AS s (status, enforcement)
 CROSS JOIN LATERAL (
   SELECT * FROM exceptions AS e
   WHERE e.status = s.status AND e.enforcement = s.enforcement
-  AND e.runs_until >= coalesce($7::date, '-infinity') AND e.runs_until < coalesce($8::date, 'infinity')
+  AND e.runs_until >= coalesce($7::date, '-infinity') AND e.runs_until < coalesce($8::date, 'infinity') LIMIT 10000
 ) AS x OFFSET 0"
 );
 
@@ -134,7 +134,7 @@ SELECT count(*) FROM (
   CROSS JOIN LATERAL (
     SELECT FROM exceptions AS e
     WHERE e.status = s.status AND e.enforcement = s.enforcement
-    AND e.runs_until >= coalesce($4::date, '-infinity') AND e.runs_until < coalesce($5::date, 'infinity')
+    AND e.runs_until >= coalesce($4::date, '-infinity') AND e.runs_until < coalesce($5::date, 'infinity') LIMIT $1::bigint + 1
   ) AS x LIMIT $1::bigint + 1
 ) AS x";
 
