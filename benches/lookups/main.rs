@@ -1,7 +1,7 @@
-//! What look-ups cost: pages of every kind over millions of exceptions, first and deep inside, on Postgres and on SQLite; and what their
+//! What look-ups cost: pages of every kind over millions of exceptions, first and deep inside, on Postgres and on `SQLite`; and what their
 //! indexes cost the turns, by the processor time of the session that runs them.
 //!
-//! `cargo bench --bench lookups [-- pages|turns]`; `REPRIEVE_BENCH_ROWS` (default 5000000, a fifth of it on SQLite) and
+//! `cargo bench --bench lookups [-- pages|turns]`; `REPRIEVE_BENCH_ROWS` (default 5000000, a fifth of it on `SQLite`) and
 //! `REPRIEVE_BENCH_EVENTS` (default 20000) change the amount. `REPRIEVE_BENCH_URL` is a Postgres database that is filled already.
 
 #![allow(

@@ -14,7 +14,7 @@ CREATE INDEX exceptions_ticket ON exceptions (ticket_id, key);
 CREATE INDEX exceptions_assigned ON exceptions USING gin (reviewers) WITH (gin_pending_list_limit = 256)
   WHERE status IN ('requested', 'under_review');
 
--- Counts that turns keep by their differences. A few hundred rows a month, rewritten in place; a row may go below 0 only after
+-- Counts that turns keep by their differences. Some thousand rows a month, rewritten in place; a row may go below 0 only after
 -- exceptions were changed by hand.
 CREATE TABLE tallies (
   kind  text COLLATE "C" NOT NULL CONSTRAINT tallies_kind CHECK (kind IN ('state', 'open', 'unassigned', 'enforced', 'decided')),

@@ -49,9 +49,9 @@ fn seven() -> Changes {
     decide(&mut all[4], Status::Approved, Enforcement::Ended);
     decide(&mut all[5], Status::Denied, Enforcement::None);
     all[5].ticket_id = ticket_id("EX-7");
-    all[5].request.severity = "low".to_owned();
+    "low".clone_into(&mut all[5].request.severity);
     all[6].request.requester = user("yan@example.com");
-    all[6].request.severity = "critical".to_owned();
+    "critical".clone_into(&mut all[6].request.severity);
     all[6].level.unassigned = true;
     all[6].request.current_due_date = day("2027-06-01");
     Changes { exceptions: all, ..Changes::default() }
@@ -128,7 +128,7 @@ pub(crate) async fn lists_have_no_gap_and_no_double_however_many_there_are(place
     let mut store = place.open().await;
     let make = |number: usize| {
         let mut it = exception(&format!("EX-{number:05}"));
-        it.request.severity = ["low", "medium"][number % 2].to_owned();
+        ["low", "medium"][number % 2].clone_into(&mut it.request.severity);
         if number.is_multiple_of(700) {
             it.request.requester = user("rare");
             it.request.current_due_date = day("2020-01-01");
