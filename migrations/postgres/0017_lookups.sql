@@ -1,6 +1,5 @@
--- LOCKS exceptions while the indexes are built, about 10 s for a million rows: no turn runs in that time, and events wait in their queues.
--- Why: exceptions are listed by who, what and until when, newest first, and counted without being read. Each index serves several filters;
--- none of them stands on a column that changes without `status` or `enforcement` changing too, but `reviewers`, which changes with the level.
+-- Why: exceptions are looked up by who, what and until when. LOCKS the table for about a minute a million rows: meanwhile events wait.
+-- Each index serves several filters, the newest first; none of them stands on a column that changes without `status` or `enforcement` changing too, but `reviewers`, which changes with the level.
 ALTER TABLE exceptions ADD COLUMN runs_until date; -- the day the ticket runs until now; null in rows that an older worker wrote
 UPDATE exceptions SET runs_until = CASE
   WHEN enforcement IN ('pending', 'in_force') THEN approved_due_date
@@ -15,7 +14,7 @@ CREATE INDEX exceptions_ticket ON exceptions (ticket_id, key);
 CREATE INDEX exceptions_assigned ON exceptions USING gin (reviewers) WITH (gin_pending_list_limit = 256)
   WHERE status IN ('requested', 'under_review');
 
--- Counts that turns keep by their differences. A few hundred rows a month, rewritten in place; a row may go below 0 only after
+-- Counts that turns keep by their differences. Some thousand rows a month, rewritten in place; a row may go below 0 only after
 -- exceptions were changed by hand.
 CREATE TABLE tallies (
   kind  text COLLATE "C" NOT NULL CONSTRAINT tallies_kind CHECK (kind IN ('state', 'open', 'unassigned', 'enforced', 'decided')),

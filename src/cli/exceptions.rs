@@ -24,7 +24,7 @@ pub(super) enum Command {
     /// List exceptions, the newest first
     List {
         #[command(flatten)]
-        filters: Filters,
+        filters: Box<Filters>,
         /// Go on where the last page ended
         #[arg(long)]
         cursor: Option<Newer>,

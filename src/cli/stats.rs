@@ -66,7 +66,9 @@ fn block(stats: &StatsShape, paint: Paint) -> String {
 
 fn decided(stats: &StatsShape) -> String {
     let rate = stats.approval_rate.map(|rate| format!("{:.0} % approved", rate * 100.0));
-    let median = stats.median_days_to_decision.map(|days| format!("half within {days} d"));
+    let within =
+        |days: f64| if days > 0.0 { format!("half within {days} d") } else { "half within an hour".to_owned() };
+    let median = stats.median_days_to_decision.map(within);
     rate.into_iter().chain(median).collect::<Vec<_>>().join(", ")
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::amqp::Client;
 use crate::support::eventually;
 use crate::support::stage::Stage;
+use crate::support::worker::{Worker, WorkerSetup};
 use crate::traffic::{RULES, decide, submit};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -28,19 +29,19 @@ pub(crate) async fn exceptions_are_looked_up_in_each_format() {
         (count == 2).then_some(())
     };
     eventually("two decisions", SOON, done).await;
+    lists(&setup).await;
+    one_by_one(&setup).await;
+    over_http(&setup, &worker).await;
+    worker.sigterm();
+    assert!(worker.wait_exit(SOON).await.success());
+}
 
-    let json = async |arguments: &[&str]| -> Value {
-        serde_json::from_str(&setup.cli_ok(&[arguments, &["-o", "json"]].concat()).await).unwrap()
-    };
-    let ids = |list: &Value| {
-        let items = list["items"].as_array().unwrap().iter();
-        items.map(|item| item["exception_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    let list = json(&["exceptions", "list"]).await;
+async fn lists(setup: &WorkerSetup) {
+    let list = json_of(setup, &["exceptions", "list"]).await;
     assert_eq!(ids(&list), ["EX-3", "EX-2", "EX-1"]);
-    let two = json(&["exceptions", "list", "--limit", "2"]).await;
+    let two = json_of(setup, &["exceptions", "list", "--limit", "2"]).await;
     let cursor = two["next_cursor"].as_str().unwrap();
-    assert_eq!(ids(&json(&["exceptions", "list", "--cursor", cursor]).await), ["EX-1"]);
+    assert_eq!(ids(&json_of(setup, &["exceptions", "list", "--cursor", cursor]).await), ["EX-1"]);
     let lines = setup.cli_ok(&["exceptions", "list", "-o", "jsonl"]).await;
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(&Value::from(lines), &list["items"]);
@@ -59,7 +60,7 @@ pub(crate) async fn exceptions_are_looked_up_in_each_format() {
         (&["--expiring-within", "30d"], vec![]),
         (&["--status", "denied", "--status", "approved", "-q", "EX-"], vec!["EX-3", "EX-1"]),
     ] {
-        let list = json(&[&["exceptions", "list"], arguments].concat()).await;
+        let list = json_of(setup, &[&["exceptions", "list"], arguments].concat()).await;
         assert_eq!(ids(&list), found, "{arguments:?}");
     }
     for arguments in [&["--status", "open"][..], &["--due-before", "soon"], &["--limit", "501"], &["--cursor", "x"]] {
@@ -67,18 +68,21 @@ pub(crate) async fn exceptions_are_looked_up_in_each_format() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && said.contains(arguments[0]), "{said}");
     }
+}
 
-    let detail = json(&["exceptions", "show", "EX-1"]).await;
-    assert_eq!(json(&["exceptions", "history", "EX-1"]).await, detail["history"]);
+async fn one_by_one(setup: &WorkerSetup) {
+    let list = json_of(setup, &["exceptions", "list", "-q", "EX-1"]).await;
+    let detail = json_of(setup, &["exceptions", "show", "EX-1"]).await;
+    assert_eq!(json_of(setup, &["exceptions", "history", "EX-1"]).await, detail["history"]);
     assert_eq!(setup.cli_ok(&["exceptions", "history", "EX-1", "-o", "jsonl"]).await.lines().count(), 2);
     assert!(setup.cli_ok(&["exceptions", "history", "EX-1"]).await.contains("submitted"));
 
-    let ticket = json(&["tickets", "show", "SEC-1"]).await;
-    assert_eq!((&ticket["current_due_date"], &ticket["exceptions"][0]), (&json!("2037-01-31"), &list["items"][2]));
+    let ticket = json_of(setup, &["tickets", "show", "SEC-1"]).await;
+    assert_eq!((&ticket["current_due_date"], &ticket["exceptions"][0]), (&json!("2037-01-31"), &list["items"][0]));
     assert!(setup.cli_ok(&["tickets", "show", "SEC-1"]).await.starts_with("SEC-1  runs until 2037-01-31\n"));
     assert_eq!(setup.cli(&["tickets", "show", "SEC-9"]).await.status.code(), Some(4));
 
-    let mut stats = json(&["stats"]).await;
+    let mut stats = json_of(setup, &["stats"]).await;
     stats["outbox"] = Value::Null; // what is confirmed is deleted a moment later
     let expected = json!({
         "open": 1, "unassigned": 0, "oldest_open_days": 0, "decided_30d": 2, "approval_rate": 0.5, "median_days_to_decision": 0.0,
@@ -86,7 +90,9 @@ pub(crate) async fn exceptions_are_looked_up_in_each_format() {
     });
     assert_eq!(stats, expected);
     assert!(setup.cli_ok(&["stats"]).await.starts_with("open             1  oldest 0 d\n"));
+}
 
+async fn over_http(setup: &WorkerSetup, worker: &Worker) {
     for (path, arguments) in [
         (
             "exceptions?status=denied&status=approved&q=EX-",
@@ -96,9 +102,16 @@ pub(crate) async fn exceptions_are_looked_up_in_each_format() {
     ] {
         let answer = worker.get(&format!("/api/v1/{path}")).await.unwrap();
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-        assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), json(arguments).await, "{path}");
+        assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), json_of(setup, arguments).await, "{path}");
     }
     assert_eq!(worker.get("/api/v1/exceptions?status=open").await.unwrap().status, 400);
-    worker.sigterm();
-    assert!(worker.wait_exit(SOON).await.success());
+}
+
+async fn json_of(setup: &WorkerSetup, arguments: &[&str]) -> Value {
+    serde_json::from_str(&setup.cli_ok(&[arguments, &["-o", "json"]].concat()).await).unwrap()
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().unwrap().iter();
+    items.map(|item| item["exception_id"].as_str().unwrap().to_owned()).collect()
 }

@@ -100,7 +100,7 @@ mod tests {
         (exception.status, exception.enforcement) = (Status::Approved, Enforcement::InForce);
         exception.approved_due_date = parse_date("2027-01-15");
         assert!(
-            text(&exception).contains("in force   1/2    2027-01-15  2d   zoe@example.com  -"),
+            text(&exception).contains("in force  1/2    2027-01-15  2d   zoe@example.com  -"),
             "{}",
             text(&exception)
         );

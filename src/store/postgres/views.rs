@@ -25,12 +25,13 @@ use crate::store::{StoredEntry, ViewError, Views};
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
 
 /// A statement of a list serves every filter: it is planned for the values it is given. Which index leads it is written in it, and
-/// reading the whole table never is what was meant.
-const SETTINGS: [(&str, &str); 5] = [
+/// reading the whole table, or all of a range to sort it, never is what was meant.
+const SETTINGS: [(&str, &str); 6] = [
     ("default_transaction_read_only", "on"),
     ("statement_timeout", "5s"),
     ("plan_cache_mode", "force_custom_plan"),
     ("enable_seqscan", "off"),
+    ("enable_sort", "off"),
     ("jit", "off"),
 ];
 

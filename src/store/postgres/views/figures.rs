@@ -14,9 +14,11 @@ use crate::store::tallies::{self, Row, Span};
 const TALLIES: &str = "\
 SELECT kind, day, part, count FROM tallies WHERE kind IN ('state', 'unassigned')
 UNION ALL
-SELECT kind, day, part, count FROM tallies WHERE kind = 'enforced' AND day BETWEEN $2::text AND $3::text
+SELECT kind, '', part, sum(greatest(count, 0))::bigint FROM tallies
+WHERE kind = 'enforced' AND day BETWEEN $2::text AND $3::text GROUP BY kind, part
 UNION ALL
-SELECT kind, day, part, count FROM tallies WHERE kind = 'decided' AND day BETWEEN $1::text AND $2::text
+SELECT kind, '', part, sum(greatest(count, 0))::bigint FROM tallies
+WHERE kind = 'decided' AND day BETWEEN $1::text AND $2::text GROUP BY kind, part
 UNION ALL
 (SELECT kind, day, part, count FROM tallies WHERE kind = 'open' AND count > 0 ORDER BY day LIMIT 1)";
 

@@ -14,9 +14,9 @@ use crate::store::tallies::{self, Row, Span};
 const TALLIES: &str = "\
 SELECT kind, day, part, count FROM tallies WHERE kind IN ('state', 'unassigned')
 UNION ALL
-SELECT kind, day, part, count FROM tallies WHERE kind = 'enforced' AND day BETWEEN ?2 AND ?3
+SELECT kind, '', part, sum(max(count, 0)) FROM tallies WHERE kind = 'enforced' AND day BETWEEN ?2 AND ?3 GROUP BY kind, part
 UNION ALL
-SELECT kind, day, part, count FROM tallies WHERE kind = 'decided' AND day BETWEEN ?1 AND ?2
+SELECT kind, '', part, sum(max(count, 0)) FROM tallies WHERE kind = 'decided' AND day BETWEEN ?1 AND ?2 GROUP BY kind, part
 UNION ALL
 SELECT * FROM (SELECT kind, day, part, count FROM tallies WHERE kind = 'open' AND count > 0 ORDER BY day LIMIT 1)";
 
