@@ -26,7 +26,7 @@ pub(crate) async fn a_full_disk_loses_nothing_that_was_answered() {
     let disk = folder.join("disk");
     std::fs::create_dir(&disk).unwrap();
     let at = disk.display();
-    let mount = format!("mount -t tmpfs -o size=4m tmpfs {at} && head -c 1000000 /dev/zero > {at}/ballast");
+    let mount = format!("mount -t tmpfs -o size=16m tmpfs {at} && head -c 11000000 /dev/zero > {at}/ballast");
     let file = disk.join("reprieve.db");
     let setup = mounted(&folder, &mount).database_url(&format!("sqlite://{}", file.display()));
     let worker = setup.start();
