@@ -19,7 +19,6 @@ use crate::store::lookups::{Newer, Selection};
 use crate::store::{StoredEntry, Views};
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, for as long as the program runs")]
 pub(super) enum Command {
     /// List exceptions, the newest first
     List {

@@ -1,5 +1,5 @@
 //! What people look up: lists of exceptions, a ticket, figures. The values that cross the port [`super::Views`] are here, and how a
-//! page is found whatever is asked for: see [`search`].
+//! page is found whatever is asked for: see `search`.
 
 mod search;
 mod selection;

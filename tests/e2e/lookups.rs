@@ -12,7 +12,6 @@ use crate::traffic::{RULES, decide, submit};
 
 const SOON: Duration = Duration::from_secs(20);
 
-#[expect(clippy::too_many_lines, reason = "one story: every command, asked of the same three exceptions")]
 pub(crate) async fn exceptions_are_looked_up_in_each_format() {
     let stage = Stage::shared("look_ups").await;
     let setup = stage.worker().rules(RULES);
