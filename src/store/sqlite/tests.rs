@@ -2,12 +2,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::task::Poll;
 
 use chrono::{NaiveDate, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, Row as _, query, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 
 use super::log::{SqliteLog, announcements};
 use super::scratch::{Scratch, read, turn, write};
 use super::*;
-use crate::contract::message::Properties;
 use crate::domain::actor::{Actor, ActorKind};
 use crate::domain::dates::to_microseconds;
 use crate::domain::exception::{Cause, Enforcement, Exception, Request, Status};
@@ -15,9 +14,7 @@ use crate::domain::history::{Chain, EntryOutcome, EventRef, Happening};
 use crate::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 use crate::domain::rules::{Assignment, Level};
 use crate::domain::ticket::Ticket;
-use crate::store::{
-    Again, End, Failure, InboxRow, LastFailure, NewParked, Note, Outcome, Retried, RuleSetRow, Seen, Waiting,
-};
+use crate::store::{InboxRow, Outcome, RuleSetRow};
 
 const OUTBOX: Outlet = Outlet::Outbox { max: 1_000_000 };
 
@@ -125,76 +122,12 @@ fn events(bodies: &[&str]) -> Changes {
     Changes { outbox: bodies.iter().map(|body| (*body).to_owned()).collect(), held: true, ..Changes::default() }
 }
 
-fn failure(name: &str, body: Vec<u8>) -> Failure {
-    Failure {
-        id: uuid::Uuid::from_bytes(key(name).0),
-        event_key: key(name),
-        digest: digest(1),
-        reason: "schema",
-        message: "a NUL \0 in a message".to_owned(),
-        fingerprint: "schema/x".to_owned(),
-        source: "s".to_owned(),
-        event_id: name.to_owned(),
-        event_type: None,
-        exception_id: Some(id(name)),
-        received_at: now(),
-        properties: Properties { user_id: Some("a\"b".to_owned()), ..Properties::default() },
-        body,
-    }
-}
-
 fn all_of(names: &[&str]) -> Wanted {
     Wanted {
         events: names.iter().map(|name| (key(name), BTreeSet::from([digest(1), digest(2)]))).collect(),
         exceptions: names.iter().map(|name| id(name)).collect(),
         ..Wanted::default()
     }
-}
-
-#[tokio::test]
-async fn what_a_turn_writes_the_next_one_reads() {
-    let scratch = Scratch::migrated().await;
-    let mut store = open(&scratch);
-    let changes = submission(&["A", "B"]);
-    let committed = write(&mut store, &changes).await;
-    assert_eq!(committed.outcomes, changes.outcomes);
-    let ids: Vec<_> = committed.outgoing.iter().map(|event| (event.id, &event.body)).collect();
-    assert_eq!(ids, [(1, &changes.outbox[0]), (2, &changes.outbox[1])]);
-
-    let snapshot = read(&mut store, &all_of(&["A", "B", "C"])).await;
-    let exceptions: Vec<_> = snapshot.exceptions.values().cloned().collect();
-    assert_eq!(exceptions, changes.exceptions);
-    assert_eq!(snapshot.tickets.values().cloned().collect::<Vec<_>>(), changes.tickets);
-    let seen = Seen { digest: digest(1), failed: false, conflicts: BTreeSet::new() };
-    assert_eq!(snapshot.seen, BTreeMap::from([(key("A"), seen.clone()), (key("B"), seen)]));
-    assert_eq!(snapshot.parked_count, 0);
-
-    let row = query("SELECT body, hash FROM history").fetch_one(&mut scratch.plain().await).await.unwrap();
-    assert_eq!((row.get::<String, _>(0), row.get::<Vec<u8>, _>(1)), (AWKWARD.into(), changes.history[0].hash.into()));
-    let rules: String = query_scalar("SELECT body FROM rule_sets").fetch_one(&mut scratch.plain().await).await.unwrap();
-    assert_eq!(rules, AWKWARD);
-}
-
-#[tokio::test]
-async fn the_live_exceptions_of_a_ticket_come_along_and_a_decided_one_makes_room() {
-    let scratch = Scratch::migrated().await;
-    let mut store = open(&scratch);
-    write(&mut store, &submission(&["A"])).await;
-    let found = read(&mut store, &Wanted { tickets: BTreeSet::from([ticket_id("A")]), ..Wanted::default() }).await;
-    let mut first = found.exceptions[&id("A")].clone();
-
-    first.revision = 2;
-    first.status = Status::Approved;
-    first.enforcement = Enforcement::InForce;
-    first.approved_due_date = Some(date());
-    first.decided_at = Some(now());
-    let mut second = submission(&["B"]);
-    second.exceptions[0].ticket_id = ticket_id("A");
-    second.exceptions.insert(0, first.clone());
-    turn(&mut store, &all_of(&["A"]), |_| second.clone()).await.unwrap();
-    let found = read(&mut store, &all_of(&["B"])).await;
-    assert_eq!(found.exceptions[&id("A")], first, "live on the ticket of the wanted one");
-    assert_eq!(found.exceptions.len(), 2);
 }
 
 #[tokio::test]
@@ -320,162 +253,6 @@ async fn a_full_disk_is_away_and_work_goes_on_when_there_is_room() {
     assert!(matches!(error, StoreError::Away(_)) && error.to_string().contains("make room on the disk"), "{error}");
     write(&mut store, &large).await;
     assert_eq!(scratch.count("outbox").await, 2);
-}
-
-#[tokio::test]
-async fn a_held_row_is_nobody_elses_and_a_free_one_is_claimed_in_order() {
-    let scratch = Scratch::migrated().await;
-    let mut store = open(&scratch);
-    write(&mut store, &events(&["held"])).await;
-    write(&mut store, &Changes { held: false, ..events(&["a", "b", "c"]) }).await;
-    let wanted = Wanted { claims_max: 2, ..Wanted::default() };
-    let bodies = |committed: &Committed| committed.outgoing.iter().map(|it| it.body.clone()).collect::<Vec<_>>();
-    let first = turn(&mut store, &wanted, |_| events(&["own"])).await.unwrap();
-    assert_eq!((bodies(&first), first.claims_full), (vec!["a".into(), "b".into(), "own".into()], true));
-    let confirmed = first.outgoing.iter().map(|it| it.id).collect();
-    let settled = Changes { confirmed, unroutable: vec![1], ..Changes::default() };
-    let second = turn(&mut store, &wanted, |_| settled.clone()).await.unwrap();
-    assert_eq!((bodies(&second), second.claims_full), (vec!["c".into()], false));
-    assert_eq!(scratch.count("outbox").await, 2);
-
-    let ahead = (now() + TimeDelta::seconds(40)).timestamp_micros();
-    scratch.run(&format!("UPDATE outbox SET free_at = {ahead}")).await;
-    let void = turn(&mut store, &wanted, |_| Changes::default()).await.unwrap();
-    assert_eq!(bodies(&void), ["held", "c"], "a term that nobody gives is void");
-}
-
-#[tokio::test]
-async fn an_unroutable_row_waits_longer_each_time() {
-    let scratch = Scratch::migrated().await;
-    let mut store = open(&scratch);
-    write(&mut store, &events(&["x"])).await;
-    let mut waits = Vec::new();
-    for _ in 0..7 {
-        write(&mut store, &Changes { unroutable: vec![1, 1], ..Changes::default() }).await;
-        let free_at: i64 =
-            query_scalar("SELECT free_at FROM outbox").fetch_one(&mut scratch.plain().await).await.unwrap();
-        waits.push((free_at - now().timestamp_micros() + 500_000) / 1_000_000);
-    }
-    assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-}
-
-#[tokio::test]
-async fn an_outbox_is_full_by_its_rows_and_not_by_their_numbers() {
-    let scratch = Scratch::migrated().await;
-    let mut store = SqliteStore::new(scratch.file(), Light::default(), Outlet::Outbox { max: 3 });
-    assert!(!write(&mut store, &events(&["a", "b"])).await.outbox_full);
-    let again = |store: &mut SqliteStore| store.memory.outbox_looked_at = None;
-    again(&mut store);
-    assert!(write(&mut store, &events(&["c"])).await.outbox_full);
-    again(&mut store);
-    assert!(!write(&mut store, &Changes { confirmed: vec![2], ..Changes::default() }).await.outbox_full);
-}
-
-#[tokio::test]
-async fn parked_events_and_notes_and_load_come_back() {
-    let scratch = Scratch::migrated().await;
-    let mut store = open(&scratch);
-    let at = now();
-    let parked = |name: &str, after| NewParked {
-        exception_id: id(name),
-        event_key: key(name),
-        parked_at: at,
-        expires_at: at + TimeDelta::seconds(after),
-        properties: Properties { content_type: Some("\"\\é".to_owned()), ..Properties::default() },
-        body: vec![0, 255, b'"'],
-    };
-    let note = Note { run: uuid::Uuid::from_bytes([9; 16]), tries: 2, at };
-    let awkward = user("o'neil,{x}\"\\u@example.com");
-    let changes = Changes {
-        park: vec![parked("B", 60), parked("A", -60)],
-        notes: vec![(digest(3), Note { tries: 1, ..note }), (digest(3), note)],
-        load: BTreeMap::from([(user("ana"), 2), (awkward.clone(), 3), (user("new"), -1)]),
-        ..Changes::default()
-    };
-    write(&mut store, &changes).await;
-    write(
-        &mut store,
-        &Changes { load: BTreeMap::from([(user("ana"), -5), (awkward.clone(), 1)]), ..Changes::default() },
-    )
-    .await;
-    let wanted = Wanted {
-        submitted: BTreeSet::from([id("B")]),
-        expired_max: 10,
-        exceptions: BTreeSet::from([id("A"), id("C")]),
-        notes: BTreeSet::from([digest(3), digest(4)]),
-        load: BTreeSet::from([user("ana"), awkward.clone(), user("new")]),
-        ..Wanted::default()
-    };
-    let snapshot = read(&mut store, &wanted).await;
-    assert_eq!(snapshot.parked.iter().map(|row| row.event.clone()).collect::<Vec<_>>(), changes.park);
-    assert_eq!(snapshot.parked_count, 2);
-    assert_eq!(snapshot.parked_for, BTreeMap::from([(id("A"), Waiting { events: 1, bytes: 3 })]));
-    assert_eq!(snapshot.notes, BTreeMap::from([(digest(3), note)]));
-    assert_eq!(snapshot.load, BTreeMap::from([(user("ana"), 0), (awkward, 4)]));
-
-    let ids = snapshot.parked.iter().map(|row| row.id).collect();
-    write(&mut store, &Changes { unpark: ids, noted: vec![digest(3)], ..Changes::default() }).await;
-    assert_eq!((scratch.count("parked").await, scratch.count("attempts").await), (0, 0));
-}
-
-#[tokio::test]
-async fn a_marked_failure_comes_back_and_is_ended() {
-    let scratch = Scratch::migrated().await;
-    let mut store = open(&scratch);
-    let large = vec![7; crate::store::MARKED_BYTES_MAX];
-    let mut failures = [failure("A", vec![0, 255]), failure("B", large), failure("C", Vec::new())];
-    failures[1].received_at += TimeDelta::seconds(1);
-    failures[2].received_at += TimeDelta::seconds(2);
-    write(&mut store, &Changes { failures: failures.to_vec(), ..Changes::default() }).await;
-    scratch.run("UPDATE failures SET state = 'retrying'").await;
-    let wanted = Wanted { marked_max: 10, failures: BTreeSet::from([failures[0].id]), ..Wanted::default() };
-    let committed = turn(&mut store, &wanted, |snapshot| {
-        let announced = BTreeSet::from(["schema".to_owned()]);
-        let last = LastFailure { reason: "schema".to_owned(), announced };
-        assert_eq!(snapshot.marked, BTreeMap::from([(failures[0].id, last)]));
-        Changes::default()
-    });
-    let marked = committed.await.unwrap().marked;
-    let given: Vec<_> = marked.iter().map(|marked| (marked.id, marked.body.len())).collect();
-    assert_eq!(given, [(failures[0].id, 2), (failures[1].id, failures[1].body.len())], "only up to a bound");
-    assert_eq!((&marked[0].properties, &marked[0].body), (&failures[0].properties, &failures[0].body));
-
-    let again = Again { reason: "unknown_level", message: "\"no\"".to_owned(), fingerprint: "f".to_owned() };
-    let retried = vec![
-        Retried { id: failures[0].id, end: End::Again(again.clone()) },
-        Retried { id: failures[1].id, end: End::Ended(Outcome::Refused("late")) },
-        Retried { id: failures[2].id, end: End::Ended(Outcome::Parked) },
-    ];
-    write(&mut store, &Changes { retried, ..Changes::default() }).await;
-    let retried = vec![Retried { id: failures[0].id, end: End::Again(again) }];
-    write(&mut store, &Changes { retried, failures: failures.to_vec(), ..Changes::default() }).await;
-    let rows: Vec<(String, i64, String, String, Option<String>)> =
-        sqlx::query_as("SELECT state, attempts, reason, announced, code FROM failures ORDER BY received_at")
-            .fetch_all(&mut scratch.plain().await)
-            .await
-            .unwrap();
-    let open = |attempts, reason: &str, announced: &str| {
-        ("open".to_owned(), attempts, reason.to_owned(), announced.to_owned(), None)
-    };
-    let expected = [open(2, "unknown_level", "schema unknown_level"), open(1, "schema", "schema schema")];
-    assert_eq!(rows[..1], expected[..1]);
-    assert_eq!(rows[1..], [expected[1].clone(), expected[1].clone()], "what was resolved has failed again");
-}
-
-#[tokio::test]
-async fn another_content_of_an_event_is_a_conflict_once_it_is_known() {
-    let scratch = Scratch::migrated().await;
-    let mut store = open(&scratch);
-    let mut changes = submission(&["A"]);
-    changes.failures = vec![Failure { digest: digest(2), ..failure("A", Vec::new()) }];
-    write(&mut store, &changes).await;
-    let seen = read(&mut store, &all_of(&["A"])).await.seen;
-    let conflicts = BTreeSet::from([digest(2)]);
-    assert_eq!(seen[&key("A")], Seen { digest: digest(1), failed: false, conflicts });
-    let ended = vec![InboxRow { key: key("A"), digest: digest(2), outcome: Outcome::Failed("schema") }];
-    write(&mut store, &Changes { ended, ..Changes::default() }).await;
-    let seen = read(&mut store, &all_of(&["A"])).await.seen;
-    assert_eq!(seen[&key("A")], Seen { digest: digest(2), failed: true, conflicts: BTreeSet::new() });
 }
 
 fn logging(scratch: &Scratch) -> (SqliteStore, tokio::sync::watch::Receiver<i64>) {
