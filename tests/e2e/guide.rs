@@ -1,4 +1,4 @@
-//! The programs and commands of `docs/integration.md`, run as they stand there.
+//! The programs of `docs/integration.md`, run as they stand there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ mod http;
 mod shown;
 
 pub(crate) use bridges::each_bridge_sends_each_notification_once;
-pub(crate) use http::{the_commands_over_http_are_taken, the_program_without_a_broker_misses_nothing};
+pub(crate) use http::the_program_without_a_broker_misses_nothing;
 pub(crate) use shown::{every_command_in_the_documents_exists, shown_programs_are_the_files};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

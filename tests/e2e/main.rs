@@ -14,6 +14,7 @@ mod bad_input;
 mod books;
 mod border;
 mod brokers;
+mod commands;
 mod conservation;
 mod contract;
 mod crashes;
@@ -115,6 +116,11 @@ fn for_people() -> Vec<Trial> {
         desk::what_waits_is_shown,
         desk::the_api_shows_and_marks_the_same,
         audit::the_history_is_checked_beside_the_worker_and_against_an_export,
+        commands::the_readme_is_done_from_top_to_bottom,
+        commands::the_operations_guide_is_done_from_top_to_bottom,
+        commands::the_commands_over_http_are_taken,
+        commands::the_commands_of_the_deployment_are_taken,
+        commands::every_command_is_on_a_list,
         drill::the_rules_file_is_broken,
         drill::the_database_has_no_room,
         drill::passwords_are_revoked_and_given_back,
@@ -125,14 +131,12 @@ fn for_people() -> Vec<Trial> {
         followed::a_broker_in_trouble_is_away_within_the_deadline,
         lookups::exceptions_are_looked_up_in_each_format,
         guide::the_programs_submit_and_defer_once,
-        guide::the_commands_over_http_are_taken,
         guide::the_program_without_a_broker_misses_nothing,
         guide::each_bridge_sends_each_notification_once,
         guide::shown_programs_are_the_files,
         guide::every_command_in_the_documents_exists,
         readme::the_second_command_shows_four_requests,
         readme::up_ends_all_it_started,
-        readme::the_shown_start_is_the_real_one,
         readme::links_lead_somewhere,
         readme::the_guides_examples_are_read,
         readme::the_guide_lists_every_setting,

@@ -44,32 +44,6 @@ pub(crate) async fn up_ends_all_it_started() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// What the README shows of the first command is what it prints, in that order; days and times of the day differ.
-pub(crate) async fn the_shown_start_is_the_real_one() {
-    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
-    let shown = readme.split("    cargo run -- dev\n\n```text\n").nth(1).and_then(|rest| rest.split("```").next());
-    let shown: Vec<String> = shown.expect("the README shows it").lines().map(undated).collect();
-    let folder = crate::embedded::folder("shown");
-    let worker = crate::support::worker::WorkerSetup::new(&folder).without("RUST_LOG").start_with(&["dev"]);
-    crate::embedded::says(&worker, "Ctrl-C ends it").await;
-    let (output, mut found) = (worker.output(), 0);
-    let mut said = output.lines().map(undated);
-    for line in shown.iter().filter(|line| line.trim() != "…" && !line.is_empty()) {
-        assert!(said.any(|real| real == *line), "not shown by `reprieve dev`, or not there: {line}\n{output}");
-        found += 1;
-    }
-    assert!(found > 12, "the README shows only {found} lines");
-    crate::embedded::end(&worker).await;
-}
-
-/// The line without what depends on the day: days, times, and the day in an id.
-fn undated(line: &str) -> String {
-    let dated = |word: &&str| word.len() >= 8 && word.chars().filter(char::is_ascii_digit).count() >= 8;
-    let is_part = |c: char| c.is_ascii_digit() || "-:TZ".contains(c);
-    let mut words = line.split_inclusive(|c: char| !is_part(c));
-    words.by_ref().map(|word| if dated(&word) { word.trim_matches(is_part) } else { word }).collect()
-}
-
 fn tempfolder(name: &str) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = std::env::temp_dir().join(format!("reprieve-{name}-{}", std::process::id()));
