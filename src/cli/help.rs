@@ -13,6 +13,16 @@ pub(super) fn command() -> Command {
     command
 }
 
+/// The same for the manual, which needs no page about `help`.
+pub(super) fn pages() -> Command {
+    fn without_help(command: Command) -> Command {
+        command.disable_help_subcommand(true).mut_subcommands(without_help)
+    }
+    let mut command = without_help(with_examples(Arguments::command(), ""));
+    command.build();
+    command
+}
+
 /// Nouns and verbs with their examples: what to type, and why.
 type Examples = &'static [(&'static str, &'static [(&'static str, &'static str)])];
 

@@ -27,7 +27,7 @@ pub(super) fn run(command: &Command) -> Result<(), ExitError> {
             _ => Ok(()),
         };
     };
-    let made = std::fs::create_dir_all(folder).and_then(|()| generate_to(help::command(), folder));
+    let made = std::fs::create_dir_all(folder).and_then(|()| generate_to(help::pages(), folder));
     made.map_err(|error| ExitError::failed(format!("cannot write pages into {}: {error}", folder.display())))
 }
 
@@ -42,6 +42,7 @@ mod tests {
         let page = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
         assert!(page("reprieve.1").contains("Exit codes"));
         assert!(page("reprieve-failures-retry.1").contains("reprieve failures retry"));
+        assert!(!folder.join("reprieve-failures-help.1").exists(), "no page about help");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -109,7 +109,8 @@ fn document(raw: Box<RawValue>) -> Document {
 fn place(error: &serde_json::Error) -> (usize, usize, String) {
     let text = error.to_string();
     let suffix = format!(" at line {} column {}", error.line(), error.column());
-    let message = text.strip_suffix(&suffix).unwrap_or(&text).to_owned();
+    let message = text.strip_suffix(&suffix).unwrap_or(&text);
+    let message = if error.is_io() { message.to_owned() } else { format!("no JSON: {message}") };
     (error.line(), error.column(), message)
 }
 

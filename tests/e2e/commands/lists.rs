@@ -84,7 +84,6 @@ pub(super) const GOES_ON: &[Goes] = &[
     Goes { begins: "reprieve dev", until: Until::Says("Ctrl-C ends it."), stir: false, code: Some(0) },
     Goes { begins: "reprieve stats --watch", until: Until::Says("open="), stir: false, code: None },
     Goes { begins: "reprieve events tail", until: Until::Says("notification."), stir: true, code: Some(0) },
-    Goes { begins: "curl -sN", until: Until::Says("\ndata:"), stir: true, code: None },
     Goes { begins: "curl -sSN", until: Until::Says("\ndata:"), stir: true, code: None },
 ];
 

@@ -36,7 +36,7 @@ const SHELL_BESIDE: &str = r#"[ ! -e .shell/variables ] || . .shell/variables
 const CARGO: &str = r#"#!/bin/sh
 case "$*" in
 "run -- "*) shift 2; exec PROGRAM "$@" ;;
-"install --path .") exec ln -sf PROGRAM "$HOME/bin/reprieve" ;;
+"install --locked --path .") exec ln -sf PROGRAM "$HOME/bin/reprieve" ;;
 *) echo "cargo $*: the test has nothing in its place" >&2; exit 101 ;;
 esac
 "#;
