@@ -294,7 +294,7 @@ fn is_shown(step: &Step, shown: &str, said: &str) {
     let mut real = said.lines().map(stable).filter(|line| !line.is_empty());
     let mut gap = false;
     for line in shown.lines().map(stable).filter(|line| !line.is_empty()) {
-        if line == "…" {
+        if line.trim() == "…" {
             gap = true;
             continue;
         }
@@ -305,16 +305,21 @@ fn is_shown(step: &Step, shown: &str, said: &str) {
     assert!(gap || real.next().is_none(), "{}: `{}` prints more: end it with `…`\n{said}", step.place, step.typed);
 }
 
-/// The line without what depends on the day: days, the day in an id, ages, and how wide these make a column.
+/// The line without what depends on the day and the moment: days, the day in an id, and ages with the room that their column has.
 fn stable(line: &str) -> String {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
-    let is_age = |word: &str| word.strip_suffix('s').is_some_and(|age| !age.is_empty() && digits(age) == age.len());
+    let is_age =
+        |word: &str| word.trim().strip_suffix('s').is_some_and(|age| !age.is_empty() && digits(age) == age.len());
     let is_part = |c: char| c.is_ascii_digit() || "-:TZ".contains(c);
-    let undated = |word: &str| -> String {
-        let dated = |part: &&str| part.len() >= 8 && digits(part) >= 8;
-        let parts = word.split_inclusive(|c: char| !is_part(c));
-        parts.map(|part| if dated(&part) { part.trim_matches(is_part) } else { part }).collect()
-    };
-    let words = line.split_whitespace().map(|word| if is_age(word) { "…s".to_owned() } else { undated(word) });
-    words.collect::<Vec<_>>().join(" ")
+    let dated = |part: &&str| part.len() >= 8 && digits(part) >= 8;
+    let mut stable = String::new();
+    for word in line.trim_end().split_inclusive(' ') {
+        if is_age(word) {
+            stable.push_str("…s");
+        } else if word != " " || !stable.ends_with("…s") {
+            let parts = word.split_inclusive(|c: char| !is_part(c));
+            stable.extend(parts.map(|part| if dated(&part) { part.trim_matches(is_part) } else { part }));
+        }
+    }
+    stable
 }
