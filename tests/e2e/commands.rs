@@ -38,7 +38,10 @@ pub(crate) async fn the_readme_is_done_from_top_to_bottom() {
         .call("{database}", &stage.database_url())
         .call("{broker}", &stage.amqp_url());
     files(&session);
-    session.follow(&steps("README.md")).await;
+    let readme = steps("README.md");
+    let first = readme.iter().find(|step| step.kind == Kind::Block).unwrap();
+    assert!(first.shown.is_some(), "it begins with a command and what that prints: {first:?}");
+    session.follow(&readme).await;
     let posted = outcomes(&session);
     assert_eq!(posted, ["applied"], "the first of the examples");
 }
@@ -116,6 +119,9 @@ pub(crate) async fn every_command_is_on_a_list() {
         let known = FOLLOWED.contains(&document.as_str()) || others.contains(&document.as_str());
         assert!(known, "{document} is neither followed nor among the others");
     }
+    for document in &documents {
+        none_is_overlooked(document);
+    }
     let all: Vec<Step> = documents.iter().flat_map(|document| steps(document)).collect();
     let followed = |step: &&Step| FOLLOWED.iter().any(|document| step.place.starts_with(&format!("{document}:")));
     let run: Vec<String> = all.iter().filter(followed).filter_map(lists::to_run).collect();
@@ -137,6 +143,16 @@ pub(crate) async fn every_command_is_on_a_list() {
         }
     }
     assert!(ran.len() > 30, "{ran:?}");
+}
+
+/// A second look, without regard to blocks: what is indented and begins with a program is a step.
+fn none_is_overlooked(document: &str) {
+    let steps = steps(document);
+    for line in document::text(document).lines().filter_map(|line| line.strip_prefix("    ")) {
+        let begins = |program: &&str| line.strip_prefix(program).is_some_and(|rest| rest.starts_with(' '));
+        let found = steps.iter().any(|step| step.typed == line);
+        assert!(found || !lists::RUN.iter().any(begins), "{document}: `{line}` is overlooked");
+    }
 }
 
 /// What of the program a line names: noun and verb. `a|b` are two.

@@ -63,7 +63,7 @@ pub(crate) fn steps(document: &str) -> Vec<Step> {
         match (line.strip_prefix("```"), &fence) {
             (Some(kind), None) => {
                 fence = Some(kind.split(' ').collect());
-                block.clear();
+                reader.block(&std::mem::take(&mut block), reader.at);
             }
             (Some(_), Some(kind)) => {
                 reader.fenced(kind, &block);

@@ -3,7 +3,7 @@
 use super::document::{Kind, Step};
 
 /// What else is run: as it is, in the reader's folder.
-const RUN: &[&str] = &["reprieve", "cargo", "cp", "export", "head", "curl"];
+pub(super) const RUN: &[&str] = &["reprieve", "cargo", "cp", "export", "head", "curl"];
 
 /// What is not run, and why. A line that begins so is left out.
 pub(super) const NOT_RUN: &[(&str, &str)] = &[
