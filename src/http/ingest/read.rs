@@ -18,6 +18,9 @@ const BATCHED: &str = "application/cloudevents-batch+json";
 const BINARY: &str = "application/json";
 /// What every event has.
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
+/// What is said to who sends a whole file.
+const SEVERAL: &str =
+    "it is more than one JSON document; send one, or a JSON array of them as application/cloudevents-batch+json";
 /// Most attributes in headers, and most bytes of one: more do not come through a broker, and the longest that is read has 256 characters.
 const ATTRIBUTES_MAX: usize = 64;
 const ATTRIBUTE_BYTES_MAX: usize = 1_024;
@@ -137,8 +140,9 @@ impl<'de> Visitor<'de> for Elements {
 
 /// Whether bytes are an envelope at all.
 fn check(body: &[u8]) -> Result<(), String> {
+    let members = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body);
     let members =
-        serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body).map_err(|error| told(&error, "object"))?;
+        members.map_err(|error| if are_several(body) { SEVERAL.to_owned() } else { told(&error, "object") })?;
     for name in REQUIRED {
         let text = members.get(name).and_then(|value| serde_json::from_str::<Cow<'_, str>>(value.get()).ok());
         if text.is_none_or(|text| text.is_empty()) {
@@ -146,6 +150,12 @@ fn check(body: &[u8]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether bytes are documents one after the other, as in a file of JSON lines.
+fn are_several(body: &[u8]) -> bool {
+    let mut documents = serde_json::Deserializer::from_slice(body).into_iter::<IgnoredAny>();
+    documents.by_ref().take(2).filter(Result::is_ok).count() == 2
 }
 
 /// What is wrong, without the content.

@@ -153,7 +153,8 @@ async fn what_is_no_event_is_told_and_nothing_is_handed_in() {
     for (mode, body, says) in [
         (STRUCTURED, "", "no JSON"),
         (STRUCTURED, "{", "no JSON"),
-        (STRUCTURED, "{} {}", "no JSON"),
+        (STRUCTURED, "{} {}", "more than one JSON document"),
+        (STRUCTURED, "{} x", "no JSON"),
         (STRUCTURED, "42", "no JSON object"),
         (STRUCTURED, "{}", "specversion is missing"),
         (STRUCTURED, r#"{"specversion":1.0,"id":"1","source":"s","type":"t"}"#, "specversion is missing, or no text"),
