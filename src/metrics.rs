@@ -48,15 +48,13 @@ pub struct Metrics {
 pub struct Sample {
     /// Each peer, and whether the connection to it is up.
     pub connections: Vec<(&'static str, bool)>,
-    /// How much waits in the database.
-    pub levels: Option<Levels>,
-    /// How many exceptions have each status.
-    pub exceptions: Option<Vec<(&'static str, u64)>>,
+    /// What the database counts.
+    pub counts: Option<Counts>,
 }
 
-/// How much waits in the database.
+/// What the database counts.
 #[derive(Clone, Debug, Default)]
-pub struct Levels {
+pub struct Counts {
     /// Events to be published.
     pub outbox_pending: u64,
     /// Seconds since the oldest of them was written, 0 without one.
@@ -65,6 +63,8 @@ pub struct Levels {
     pub failures_open: Vec<(&'static str, u64)>,
     /// Events that wait for their submission.
     pub parked: u64,
+    /// Exceptions of each status.
+    pub exceptions: Vec<(&'static str, u64)>,
 }
 
 /// What became of a published event.
@@ -235,7 +235,7 @@ struct Sampled(Arc<Mutex<Sample>>);
 
 impl Collector for Sampled {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let Sample { connections, levels, exceptions } = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Sample { connections, counts } = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut gauges = Gauges(encoder);
         let connections: Vec<_> = connections.into_iter().map(|(peer, up)| (peer, u64::from(up))).collect();
         gauges.each(
@@ -244,16 +244,13 @@ impl Collector for Sampled {
             "peer",
             &connections,
         )?;
-        if let Some(levels) = levels {
-            gauges.one("outbox_pending", "Events to be published.", levels.outbox_pending)?;
+        if let Some(counts) = counts {
+            gauges.one("outbox_pending", "Events to be published.", counts.outbox_pending)?;
             let help = "Seconds since the oldest event to be published was written, 0 without one.";
-            gauges.one("outbox_oldest_age_seconds", help, levels.outbox_oldest_age_s)?;
-            gauges.each("failures_open", "Failures that nobody has marked yet.", "reason", &levels.failures_open)?;
-            gauges.one("parked", "Events that wait for their submission.", levels.parked)?;
-        }
-        if let Some(exceptions) = exceptions {
-            let help = "Exception requests by status, as of at most some minutes ago.";
-            gauges.each("exceptions", help, "status", &exceptions)?;
+            gauges.one("outbox_oldest_age_seconds", help, counts.outbox_oldest_age_s)?;
+            gauges.each("failures_open", "Failures that nobody has marked yet.", "reason", &counts.failures_open)?;
+            gauges.one("parked", "Events that wait for their submission.", counts.parked)?;
+            gauges.each("exceptions", "Exception requests by status.", "status", &counts.exceptions)?;
         }
         Ok(())
     }

@@ -12,11 +12,10 @@ mod heads;
 
 use heads::Heads;
 
-use super::output::{Output, Paint, columns, tame};
+use super::output::{self, Output, Paint, tame};
 use super::{Code, ExitError, parts};
 use crate::config::Config;
 use crate::domain::audit::{Finding, Report};
-use crate::store::ViewError;
 use crate::store::audit::Audit;
 use crate::store::audit::against::{AgainstError, compare};
 use crate::store::audit::verify::verify;
@@ -56,7 +55,7 @@ async fn verified(audit: &dyn Audit, against: Option<&Path>, output: &Output) ->
     let tell = |report: &Report, share: u8| {
         progress.tell(|| format!("{share} %: {} exceptions, {} findings", report.checked_exceptions, report.count()));
     };
-    verify(audit, &mut report, tell).await.map_err(unreachable)?;
+    verify(audit, &mut report, tell).await?;
     if let Some(file) = against {
         let heads = Heads::open(file).map_err(damaged)?;
         report.compared_heads = Some(0);
@@ -64,7 +63,7 @@ async fn verified(audit: &dyn Audit, against: Option<&Path>, output: &Output) ->
             progress.tell(|| format!("{} exported heads compared", report.compared_heads.unwrap_or_default()));
         };
         compare(audit, heads, &mut report, tell).await.map_err(|error| match error {
-            AgainstError::View(error) => unreachable(error),
+            AgainstError::View(error) => error.into(),
             AgainstError::Export(why) => damaged(why),
         })?;
     }
@@ -77,11 +76,6 @@ async fn verified(audit: &dyn Audit, against: Option<&Path>, output: &Output) ->
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn unreachable(error: ViewError) -> ExitError {
-    ExitError::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
-}
-
 fn table(report: &Report, paint: Paint) -> String {
     let compared = report.compared_heads.map_or(String::new(), |heads| format!("; {heads} exported heads compared"));
     let looked =
@@ -90,21 +84,18 @@ fn table(report: &Report, paint: Paint) -> String {
         return format!("{looked}: {}", paint.good("every chain is whole"));
     }
     let row = |finding: &Finding| {
-        vec![
+        [
             tame(finding.exception_id.as_deref().unwrap_or("-")).into_owned(),
             finding.entry.map_or("-".to_owned(), |entry| entry.to_string()),
             finding.problem.to_string(),
         ]
     };
-    let head = ["EXCEPTION", "ENTRY", "PROBLEM"].map(str::to_owned).to_vec();
-    let rows = columns(&std::iter::once(head).chain(report.findings.iter().map(row)).collect::<Vec<_>>());
-    // Painted afterwards: colors have no width.
-    let (head, rows) = rows.split_once('\n').unwrap_or((&rows, ""));
+    let rows = output::table(["EXCEPTION", "ENTRY", "PROBLEM"], report.findings.iter().map(row), paint);
     let more = match report.more_findings {
         0 => String::new(),
         count => format!("\nand {count} more"),
     };
-    format!("{}\n{rows}{more}\n{}", paint.bold(head), paint.bad(looked))
+    format!("{rows}{more}\n{}", paint.bad(looked))
 }
 
 /// One line that is written over, for whoever waits at a terminal; it is gone at the end.

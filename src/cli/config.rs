@@ -4,7 +4,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::output::{Output, Paint, columns, say, tame};
+use super::output::{self, Output, Paint, say, tame};
 use super::{Code, ExitError};
 use crate::config::error::{ConfigError, Fault, Origin};
 use crate::config::shown::{self, Setting};
@@ -94,10 +94,7 @@ fn table(rows: &[Row], paint: Paint) -> String {
             "" => "\"\"".to_owned(),
             value => tame(value).into_owned(),
         });
-        vec![tame(&row.key).into_owned(), value, tame(&row.origin.told()).into_owned()]
+        [tame(&row.key).into_owned(), value, tame(&row.origin.told()).into_owned()]
     };
-    let head = ["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec();
-    let text = columns(&std::iter::once(head).chain(rows.iter().map(cells)).collect::<Vec<_>>());
-    let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{}\n{rest}", paint.bold(head)).trim_end().to_owned()
+    output::table(["KEY", "VALUE", "FROM"], rows.iter().map(cells), paint)
 }

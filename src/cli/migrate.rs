@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::output::{Output, Paint, columns};
+use super::output::{self, Output, Paint};
 use super::{Code, ExitError};
 use crate::config::{Config, Database};
 use crate::store::postgres::grants;
@@ -90,9 +90,6 @@ async fn status(config: &Config) -> Result<Vec<MigrationStatus>, ExitError> {
 }
 
 fn table(steps: &[Row], paint: Paint) -> String {
-    let row = |step: &Row| vec![step.version.to_string(), step.name.clone(), step.state.to_owned()];
-    let head = ["VERSION", "NAME", "STATE"].map(str::to_owned).to_vec();
-    let text = columns(&std::iter::once(head).chain(steps.iter().map(row)).collect::<Vec<_>>());
-    let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{}\n{rest}", paint.bold(head)).trim_end().to_owned()
+    let row = |step: &Row| [step.version.to_string(), step.name.clone(), step.state.to_owned()];
+    output::table(["VERSION", "NAME", "STATE"], steps.iter().map(row), paint)
 }

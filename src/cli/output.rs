@@ -218,6 +218,16 @@ pub(super) fn time(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// Rows below the names of their columns.
+pub(super) fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    paint: Paint,
+) -> String {
+    let head = head.map(|name| paint.bold(name)).to_vec();
+    columns(&std::iter::once(head).chain(rows.into_iter().map(Vec::from)).collect::<Vec<_>>())
+}
+
 /// Rows with their columns in line, the last one ragged.
 pub(super) fn columns(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell)).max();

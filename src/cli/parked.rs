@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::output::{Output, Paint, columns, tame, time};
+use super::output::{self, Output, Paint, tame, time};
 use super::{Code, ExitError, parts};
 use crate::config::Config;
 use crate::contract::shapes::desk::ParkedShape;
@@ -42,9 +42,8 @@ fn table(events: &[ParkedShape<'_>], paint: Paint) -> String {
     if events.is_empty() {
         return "nothing is parked".to_owned();
     }
-    let head = ["EXCEPTION", "PARKED", "EXPIRES", "TYPE", "SOURCE", "ID"].map(|name| paint.bold(name)).to_vec();
     let row = |event: &ParkedShape<'_>| {
-        vec![
+        [
             event.exception_id.to_owned(),
             time(event.parked_at),
             time(event.expires_at),
@@ -53,5 +52,5 @@ fn table(events: &[ParkedShape<'_>], paint: Paint) -> String {
             tame(event.event_id).into_owned(),
         ]
     };
-    columns(&std::iter::once(head).chain(events.iter().map(row)).collect::<Vec<_>>())
+    output::table(["EXCEPTION", "PARKED", "EXPIRES", "TYPE", "SOURCE", "ID"], events.iter().map(row), paint)
 }

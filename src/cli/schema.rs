@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::input::{self, Input};
-use super::output::{Output, Paint, columns, tame};
+use super::output::{self, Output, Paint, columns, tame};
 use super::{Code, ExitError};
 use crate::contract::inbound::{Message, decode};
 use crate::contract::schema::{self, Direction, SCHEMAS};
@@ -64,11 +64,8 @@ impl Listed {
 }
 
 fn list(types: &[Listed], paint: Paint) -> String {
-    let row = |listed: &Listed| vec![listed.event_type.to_owned(), listed.direction.to_owned(), listed.id.clone()];
-    let head = ["TYPE", "DIRECTION", "SCHEMA"].map(str::to_owned).to_vec();
-    let text = columns(&std::iter::once(head).chain(types.iter().map(row)).collect::<Vec<_>>());
-    let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{}\n{rest}", paint.bold(head))
+    let row = |listed: &Listed| [listed.event_type.to_owned(), listed.direction.to_owned(), listed.id.clone()];
+    output::table(["TYPE", "DIRECTION", "SCHEMA"], types.iter().map(row), paint)
 }
 
 fn show(event_type: &str, output: &Output) -> Result<(), ExitError> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::Utc;
 use clap::Args;
 
-use super::output::{Output, Paint, Printed, columns};
+use super::output::{Output, Paint, Printed, columns, time};
 use super::{ExitError, parts};
 use crate::config::Config;
 use crate::contract::shapes::lookups::StatsShape;
@@ -74,7 +74,7 @@ fn decided(stats: &StatsShape) -> String {
 
 /// One that follows others, with its time.
 fn line(stats: &StatsShape, _: Paint) -> String {
-    let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    let now = time(Utc::now());
     let oldest = stats.oldest_open_days.map_or("-".to_owned(), |days| days.to_string());
     let StatsShape { open, unassigned, decided_30d, in_force, expiring_30d, parked, failures_open, outbox, .. } = stats;
     format!(

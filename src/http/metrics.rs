@@ -14,13 +14,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::contract::reason::Reason;
 use crate::health::Health;
-use crate::metrics::{self, Levels, Sample};
+use crate::metrics::{self, Counts, Sample};
 use crate::store::gauges::{self, GaugeError, Gauges};
 
-/// How long the levels count as new: less than scrapers commonly wait between two looks.
-const LEVELS_FRESH: Duration = Duration::from_secs(4);
-/// How long the count of all exceptions does: it costs half a second of the database for five million of them.
-const STATUSES_FRESH: Duration = Duration::from_secs(60);
+/// How long counts count as new: less than scrapers commonly wait between two looks.
+const FRESH: Duration = Duration::from_secs(4);
 /// What is older is not shown, even if nothing newer is there: three readings have been missed.
 const STALE_FACTOR: u32 = 4;
 /// How long an answer waits for a reading; together with the rest it stays below a second.
@@ -38,22 +36,18 @@ pub(super) async fn metrics(State(state): State<super::State>) -> Response {
 #[derive(Clone)]
 pub struct Sampler {
     gauges: Arc<dyn Gauges>,
-    levels: Arc<Kept<gauges::Levels>>,
-    statuses: Arc<Kept<Vec<(String, u64)>>>,
+    counts: Arc<Kept<gauges::Counts>>,
 }
 
 impl Sampler {
     /// Asks nothing yet.
     pub fn new(gauges: Arc<dyn Gauges>) -> Self {
-        Self { gauges, levels: Kept::new(LEVELS_FRESH), statuses: Kept::new(STATUSES_FRESH) }
+        Self { gauges, counts: Arc::default() }
     }
 
     async fn sample(&self, health: &Health) -> Sample {
-        let (for_levels, for_statuses) = (Arc::clone(&self.gauges), Arc::clone(&self.gauges));
-        let (levels, statuses) = tokio::join!(
-            self.levels.get(async move { for_levels.levels().await }),
-            self.statuses.get(async move { for_statuses.statuses().await }),
-        );
+        let gauges = Arc::clone(&self.gauges);
+        let counts = self.counts.get(async move { gauges.counts().await }).await;
         let lights = [
             ("broker_consume", &health.broker_consume),
             ("broker_publish", &health.broker_publish),
@@ -61,18 +55,18 @@ impl Sampler {
         ];
         Sample {
             connections: lights.into_iter().map(|(peer, light)| (peer, light.is_on())).collect(),
-            levels: levels.as_ref().map(shown),
-            exceptions: statuses.map(|counts| complete(STATUSES, &counts)),
+            counts: counts.as_ref().map(shown),
         }
     }
 }
 
-fn shown(levels: &gauges::Levels) -> Levels {
-    Levels {
-        outbox_pending: levels.outbox_pending,
-        outbox_oldest_age_s: levels.outbox_oldest_age_s,
-        failures_open: complete(reasons(), &levels.failures_open),
-        parked: levels.parked,
+fn shown(counts: &gauges::Counts) -> Counts {
+    Counts {
+        outbox_pending: counts.outbox_pending,
+        outbox_oldest_age_s: counts.outbox_oldest_age_s,
+        failures_open: complete(reasons(), &counts.failures_open),
+        parked: counts.parked,
+        exceptions: complete(STATUSES, &counts.exceptions),
     }
 }
 
@@ -92,9 +86,14 @@ fn complete(words: impl IntoIterator<Item = &'static str>, counts: &[(String, u6
 
 /// The last answer to one question.
 struct Kept<T> {
-    fresh: Duration,
     last: watch::Sender<Option<Reading<T>>>,
     reading: AtomicBool,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { last: watch::Sender::new(None), reading: AtomicBool::new(false) }
+    }
 }
 
 #[derive(Clone)]
@@ -105,15 +104,11 @@ struct Reading<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Kept<T> {
-    fn new(fresh: Duration) -> Arc<Self> {
-        Arc::new(Self { fresh, last: watch::Sender::new(None), reading: AtomicBool::new(false) })
-    }
-
     /// The last answer if it is new, else a newer one, or what there is if that takes long. One asks at a time, and goes on when
     /// nobody waits any more.
     async fn get(self: &Arc<Self>, ask: impl Future<Output = Result<T, GaugeError>> + Send + 'static) -> Option<T> {
         let mut last = self.last.subscribe();
-        if let Some(reading) = self.younger_than(self.fresh) {
+        if let Some(reading) = self.younger_than(FRESH) {
             return reading.value;
         }
         if !self.reading.swap(true, Ordering::AcqRel) {
@@ -130,7 +125,7 @@ impl<T: Clone + Send + Sync + 'static> Kept<T> {
         }
         // Late or not: what is there now is the answer.
         timeout(PATIENCE, last.changed()).await.ok();
-        self.younger_than(self.fresh * STALE_FACTOR)?.value
+        self.younger_than(FRESH * STALE_FACTOR)?.value
     }
 
     fn younger_than(&self, age: Duration) -> Option<Reading<T>> {
@@ -157,7 +152,7 @@ pub(super) mod tests {
 
     #[async_trait]
     impl Gauges for FakeGauges {
-        async fn levels(&self) -> Result<gauges::Levels, GaugeError> {
+        async fn counts(&self) -> Result<gauges::Counts, GaugeError> {
             self.asked.fetch_add(1, Ordering::Relaxed);
             if self.hangs.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
@@ -166,11 +161,8 @@ pub(super) mod tests {
                 return Err(GaugeError("away".into()));
             }
             let failures_open = vec![("schema".to_owned(), 2)];
-            Ok(gauges::Levels { outbox_pending: 3, outbox_oldest_age_s: 1, failures_open, parked: 4 })
-        }
-
-        async fn statuses(&self) -> Result<Vec<(String, u64)>, GaugeError> {
-            Ok(vec![("denied".to_owned(), 5)])
+            let exceptions = vec![("denied".to_owned(), 5)];
+            Ok(gauges::Counts { outbox_pending: 3, outbox_oldest_age_s: 1, failures_open, parked: 4, exceptions })
         }
     }
 
@@ -188,14 +180,14 @@ pub(super) mod tests {
         let samples = futures_util::future::join_all(asked).await;
         assert_eq!(fake.asked.load(Ordering::Relaxed), 1);
         for sample in samples {
-            let levels = sample.levels.unwrap();
-            assert_eq!((levels.outbox_pending, levels.parked), (3, 4));
-            assert!(levels.failures_open.contains(&("schema", 2)) && levels.failures_open.contains(&("orphaned", 0)));
-            assert_eq!(levels.failures_open.iter().filter(|(reason, _)| *reason == "schema").count(), 1);
-            assert_eq!(sample.exceptions.unwrap().iter().map(|(_, count)| count).sum::<u64>(), 5);
+            let counts = sample.counts.unwrap();
+            assert_eq!((counts.outbox_pending, counts.parked), (3, 4));
+            assert!(counts.failures_open.contains(&("schema", 2)) && counts.failures_open.contains(&("orphaned", 0)));
+            assert_eq!(counts.failures_open.iter().filter(|(reason, _)| *reason == "schema").count(), 1);
+            assert_eq!(counts.exceptions.iter().map(|(_, count)| count).sum::<u64>(), 5);
             assert_eq!(sample.connections.iter().filter(|(_, up)| *up).count(), 1);
         }
-        tokio::time::sleep(LEVELS_FRESH).await;
+        tokio::time::sleep(FRESH).await;
         sampler.sample(&health).await;
         assert_eq!(fake.asked.load(Ordering::Relaxed), 2);
     }
@@ -203,11 +195,11 @@ pub(super) mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_database_that_is_away_counts_is_absent() {
         let (fake, sampler) = sampler();
-        assert!(sampler.sample(&Health::default()).await.levels.is_some());
+        assert!(sampler.sample(&Health::default()).await.counts.is_some());
         fake.away.store(true, Ordering::Relaxed);
-        tokio::time::sleep(LEVELS_FRESH).await;
+        tokio::time::sleep(FRESH).await;
         let sample = sampler.sample(&Health::default()).await;
-        assert!(sample.levels.is_none() && sample.exceptions.is_some());
+        assert!(sample.counts.is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,12 +207,12 @@ pub(super) mod tests {
         let (fake, sampler) = sampler();
         sampler.sample(&Health::default()).await;
         fake.hangs.store(true, Ordering::Relaxed);
-        tokio::time::sleep(LEVELS_FRESH).await;
+        tokio::time::sleep(FRESH).await;
         let begun = Instant::now();
-        assert!(sampler.sample(&Health::default()).await.levels.is_some(), "what was read before is still good");
+        assert!(sampler.sample(&Health::default()).await.counts.is_some(), "what was read before is still good");
         assert!(begun.elapsed() < Duration::from_secs(1));
-        tokio::time::sleep(LEVELS_FRESH * STALE_FACTOR).await;
-        assert!(sampler.sample(&Health::default()).await.levels.is_none(), "by now it is not");
+        tokio::time::sleep(FRESH * STALE_FACTOR).await;
+        assert!(sampler.sample(&Health::default()).await.counts.is_none(), "by now it is not");
         assert_eq!(fake.asked.load(Ordering::Relaxed), 2, "one asks at a time");
     }
 }

@@ -23,13 +23,13 @@ const CONTRACT: [(&str, &[&str]); 16] = [
 fn sample() -> Sample {
     Sample {
         connections: vec![("database", true), ("broker_publish", false)],
-        levels: Some(Levels {
+        counts: Some(Counts {
             outbox_pending: 3,
             outbox_oldest_age_s: 7,
             failures_open: vec![("schema", 2), ("too_large", 0)],
             parked: 5,
+            exceptions: vec![("requested", 4)],
         }),
-        exceptions: Some(vec![("requested", 4)]),
     }
 }
 

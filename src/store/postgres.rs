@@ -3,6 +3,14 @@
 //! do next whose answer was not waited for. It never waits and tries again: that is the caller's. Look-ups: [`views`], the
 //! operator's: [`desk`].
 
+/// Takes the one write lock until the transaction ends: everything that writes begins with it. The number is the program's name in
+/// ASCII.
+macro_rules! write_lock {
+    () => {
+        "SELECT pg_advisory_xact_lock(5937275320454706789)"
+    };
+}
+
 pub mod audit;
 mod connection;
 pub mod desk;

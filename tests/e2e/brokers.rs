@@ -18,6 +18,7 @@ use reprieve::health::Light;
 use tokio::task::JoinSet;
 
 use crate::support::stage::Stage;
+use crate::support::trial;
 
 const SOON: Duration = Duration::from_secs(20);
 /// Nothing is expected any more.
@@ -264,12 +265,11 @@ pub(crate) fn cases() -> Vec<Trial> {
         a_cancelled_wait_loses_nothing,
     ];
     let each = checks.into_iter().flat_map(|(name, check)| {
-        let rabbitmq = Trial::test(format!("brokers::{name}::rabbitmq"), move || {
-            crate::support::run_case(async move { check(Place::rabbitmq(&Stage::shared(name).await).await).await })
+        let rabbitmq = trial(format!("brokers::{name}::rabbitmq"), move || async move {
+            check(Place::rabbitmq(&Stage::shared(name).await).await).await;
         });
-        let embedded = Trial::test(format!("brokers::{name}::embedded"), move || {
-            crate::support::run_case(async move { check(Place::embedded()).await })
-        });
+        let embedded =
+            trial(format!("brokers::{name}::embedded"), move || async move { check(Place::embedded()).await });
         [rabbitmq, embedded]
     });
     each.collect()

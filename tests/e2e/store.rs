@@ -12,6 +12,7 @@ pub(crate) mod schema;
 use libtest_mimic::Trial;
 
 use crate::support::stage::Stage;
+use crate::support::trial;
 
 /// Each function with a fresh database of its own.
 macro_rules! with_a_database {
@@ -19,9 +20,7 @@ macro_rules! with_a_database {
         vec![$({
             let name = concat!("store::", stringify!($case)).replace(' ', "");
             let stage = name.rsplit("::").next().unwrap().chars().take(50).collect::<String>();
-            Trial::test(name, move || {
-                crate::support::run_case(async move { $case(&Stage::shared(&stage).await.database_url()).await })
-            })
+            trial(name, move || async move { $case(&Stage::shared(&stage).await.database_url()).await })
         }),*]
     };
 }
@@ -29,9 +28,7 @@ macro_rules! with_a_database {
 /// Each function as it is: it makes its own file.
 macro_rules! in_the_store {
     ($($room:ident :: $case:ident),* $(,)?) => {
-        vec![$(Trial::test(concat!("store::", stringify!($room), "::", stringify!($case)), || {
-            crate::support::run_case($room::$case())
-        })),*]
+        vec![$(trial(concat!("store::", stringify!($room), "::", stringify!($case)), || $room::$case())),*]
     };
 }
 

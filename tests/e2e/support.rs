@@ -14,9 +14,10 @@ pub(crate) mod watchdog;
 pub(crate) mod worker;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 
 /// No case is worth more: a case that hangs fails with its name instead of holding up the gate.
 const CASE_TIME_MAX: Duration = Duration::from_mins(5);
@@ -24,14 +25,14 @@ const CASE_TIME_MAX: Duration = Duration::from_mins(5);
 /// Cases at a time. Each waits most of its time, and two servers and two workers fill a small machine.
 const CASES_AT_ONCE: usize = 2;
 
+/// Cases that are named at the end with their times.
+const SLOWEST: usize = 12;
+
 /// Makes a [`Trial`] of each async function, named by its path.
 #[macro_export]
 macro_rules! cases {
     ($($case:path),* $(,)?) => {
-        vec![$(libtest_mimic::Trial::test(
-            stringify!($case).replace(' ', ""),
-            || $crate::support::run_case($case()),
-        )),*]
+        vec![$($crate::support::trial(stringify!($case).replace(' ', ""), || $case())),*]
     };
 }
 
@@ -41,12 +42,38 @@ pub(crate) fn run(arguments: &Arguments, cases: Vec<Trial>) -> ExitCode {
     arguments.test_threads.get_or_insert(CASES_AT_ONCE);
     let conclusion = libtest_mimic::run(&arguments, cases);
     servers::end_shared();
+    print_slowest();
     watchdog::end();
     conclusion.exit_code()
 }
 
-/// One case on a runtime of its own.
-pub(crate) fn run_case(case: impl Future<Output = ()>) -> Result<(), libtest_mimic::Failed> {
+/// How long each case took, as they end.
+static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// Where the time went: what to look at first when the gate gets slow.
+fn print_slowest() {
+    let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    let slow: Vec<String> =
+        times.iter().take(SLOWEST).map(|(time, name)| format!("{name} {:.0} s", time.as_secs_f32())).collect();
+    println!("slowest: {}", slow.join(", "));
+}
+
+/// One case, on a runtime of its own.
+pub(crate) fn trial<Case>(name: impl Into<String>, case: impl FnOnce() -> Case + Send + 'static) -> Trial
+where
+    Case: Future<Output = ()>,
+{
+    let name = name.into();
+    Trial::test(name.clone(), move || {
+        let begun = Instant::now();
+        let outcome = run_case(case());
+        TIMES.lock().unwrap_or_else(PoisonError::into_inner).push((begun.elapsed(), name));
+        outcome
+    })
+}
+
+fn run_case(case: impl Future<Output = ()>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::Progress;
 use super::heads::{Head, Line, Seal, Title};
-use super::{Progress, unreachable};
 use crate::cli::output::{Output, tell};
 use crate::cli::{Code, ExitError};
 use crate::domain::ids::hex;
@@ -71,7 +71,7 @@ async fn write(audit: &dyn Audit, sink: impl Write, name: &str) -> Result<(u64, 
     let (mut after, mut heads) = (String::new(), 0);
     let mut progress = Progress::new();
     loop {
-        let page = audit.heads_by_id(&after).await.map_err(unreachable)?;
+        let page = audit.heads_by_id(&after).await?;
         for it in &page {
             lines.add(&Line::Head(Head::of(&it.claim))).map_err(unwritten)?;
         }

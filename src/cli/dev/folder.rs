@@ -124,7 +124,7 @@ fn short_id() -> String {
     id
 }
 
-/// However it ends, but by a crash.
+/// However it ends, but by a crash, or where a second signal ends the process where it stands.
 impl Drop for Folder {
     fn drop(&mut self) {
         if self.kept == Kept::No && fs::remove_dir_all(&self.path).is_err() {

@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, Utc};
 
 use super::table::word;
-use crate::cli::output::{Paint, age, columns};
+use crate::cli::output::{self, Paint, age};
 use crate::contract::shapes::ExceptionShape;
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::{Enforcement, Status};
@@ -16,9 +16,8 @@ pub(super) fn table(exceptions: &[ExceptionShape<'_>], paint: Paint) -> String {
 /// A head and a line for each.
 pub(in crate::cli) fn rows(exceptions: &[ExceptionShape<'_>], paint: Paint, now: Timestamp) -> String {
     let head = ["EXCEPTION", "TICKET", "SEVERITY", "STATUS", "LEVEL", "DUE", "AGE", "REQUESTER", "REVIEWERS"];
-    let head = head.map(|name| paint.bold(name)).to_vec();
     let row = |exception: &ExceptionShape<'_>| {
-        vec![
+        [
             exception.exception_id.to_string(),
             exception.ticket_id.to_string(),
             severity(exception.severity, paint),
@@ -30,7 +29,7 @@ pub(in crate::cli) fn rows(exceptions: &[ExceptionShape<'_>], paint: Paint, now:
             reviewers(exception, paint),
         ]
     };
-    columns(&std::iter::once(head).chain(exceptions.iter().map(row)).collect::<Vec<_>>())
+    output::table(head, exceptions.iter().map(row), paint)
 }
 
 fn severity(severity: &str, paint: Paint) -> String {

@@ -1,9 +1,8 @@
 //! One exception for a person: key facts, votes, history.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use crate::cli::output::{Paint, columns, tame};
+use crate::cli::output::{Paint, columns, tame, time};
 use crate::contract::shapes::{Detail, HistoryShape};
 use crate::domain::exception::{Enforcement, Status};
 
@@ -89,10 +88,6 @@ fn entry(entry: &HistoryShape<'_>) -> Vec<String> {
         tame(entry.actor.id).into_owned(),
         event.unwrap_or_default(),
     ]
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// A value of the contract as its word.

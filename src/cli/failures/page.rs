@@ -1,7 +1,7 @@
 //! Failures for a person: one on a page of its own, many in lines, kinds with their counts.
 
 use crate::cli::failures::body;
-use crate::cli::output::{Paint, columns, tame, time};
+use crate::cli::output::{Paint, columns, table, tame, time};
 use crate::contract::reason::Reason;
 use crate::contract::shapes::desk::{FailureShape, GroupShape};
 use crate::store::desk::{FailureState, StoredFailure};
@@ -16,7 +16,7 @@ pub(super) fn list(failures: &[FailureShape<'_>], paint: Paint) -> String {
     }
     let head = ["FAILURE", "STATE", "RECEIVED", "REASON", "TYPE", "MESSAGE"];
     let row = |failure: &FailureShape<'_>| {
-        vec![
+        [
             failure.failure_id.to_string(),
             failure.state.to_owned(),
             time(failure.received_at),
@@ -25,7 +25,7 @@ pub(super) fn list(failures: &[FailureShape<'_>], paint: Paint) -> String {
             shortened(&tame(failure.message)),
         ]
     };
-    table(&head, failures.iter().map(row), paint)
+    table(head, failures.iter().map(row), paint)
 }
 
 /// A line for each.
@@ -34,7 +34,7 @@ pub(super) fn groups(groups: &[GroupShape<'_>], paint: Paint) -> String {
         return "no failures".to_owned();
     }
     let row = |group: &GroupShape<'_>| {
-        vec![
+        [
             group.count.to_string(),
             time(group.first_at),
             time(group.last_at),
@@ -42,15 +42,7 @@ pub(super) fn groups(groups: &[GroupShape<'_>], paint: Paint) -> String {
             tame(group.fingerprint).into_owned(),
         ]
     };
-    table(&["COUNT", "FIRST", "LAST", "EXAMPLE", "FINGERPRINT"], groups.iter().map(row), paint)
-}
-
-fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>, paint: Paint) -> String {
-    let head = head.iter().map(|name| (*name).to_owned()).collect();
-    let text = columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-    // Painted afterwards: colors have no width.
-    let (head, rows) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{}\n{rows}", paint.bold(head))
+    table(["COUNT", "FIRST", "LAST", "EXAMPLE", "FINGERPRINT"], groups.iter().map(row), paint)
 }
 
 fn shortened(message: &str) -> String {

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
 
-use super::explain::{now, unreachable};
+use super::explain::now;
 use super::submission::{self, Document};
 use crate::cli::output::Output;
 use crate::cli::{Code, ExitError, input, parts, schema};
@@ -148,7 +148,7 @@ async fn from_database(
     let since = TimeDelta::from_std(arguments.last).ok().and_then(|last| now.checked_sub_signed(last));
     let mut cursor = None;
     loop {
-        let (page, next) = submissions.recent(cursor).await.map_err(unreachable)?;
+        let (page, next) = submissions.recent(cursor).await?;
         let mut any = false;
         for stored in page.iter().filter(|stored| since.is_none_or(|since| stored.at >= since)) {
             any = true;

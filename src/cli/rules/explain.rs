@@ -22,7 +22,6 @@ use crate::domain::ids::ExceptionId;
 use crate::domain::routing::{Question, Routing};
 use crate::domain::rules::{Derived, Explanation, RuleSet};
 use crate::domain::ticket::Ticket;
-use crate::store::ViewError;
 use crate::store::submissions::Submitted;
 
 mod page;
@@ -114,22 +113,16 @@ async fn of_stored(id: &str, rules: &Path, config: &Config) -> Result<Explained,
     let id = ExceptionId::parse(id)
         .map_err(|error| ExitError::new(Code::Usage, format!("{id:?} is not an exception id: {error}")))?;
     let submissions = parts::submissions(config)?;
-    let found = submissions.of(&id).await.map_err(unreachable)?;
+    let found = submissions.of(&id).await?;
     let Some(stored) = found else {
         return Err(ExitError::new(Code::NotFound, format!("no exception has the id {id}")));
     };
-    let text = submissions.rule_set(&stored.exception.assignment.rules_hash).await.map_err(unreachable)?;
+    let text = submissions.rule_set(&stored.exception.assignment.rules_hash).await?;
     let then = text.and_then(|text| RuleSet::parse(&text).ok());
     let Ok(Document::Submission(submission)) = submission::read(&stored.data) else {
         return Err(ExitError::failed(format!("the stored submission of {id} cannot be read")));
     };
     Ok(again(&stored, &submission, then.as_ref(), super::load(rules).as_ref()))
-}
-
-/// Every look of the command line that finds nobody ends like this.
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-pub(super) fn unreachable(error: ViewError) -> ExitError {
-    ExitError::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
 }
 
 /// Asks the same question again, of the rules of then and of today.

@@ -9,7 +9,7 @@ use sqlx::{query_as, query_scalar};
 use super::lent::{self, Lent, in_time};
 use super::{BadUrl, Fault};
 use crate::store::desk::unsigned;
-use crate::store::gauges::{GaugeError, Gauges, Levels};
+use crate::store::gauges::{Counts, GaugeError, Gauges};
 
 /// Longest count once there is a connection: a little more than the server's own limit, which says better what was wrong.
 const COUNT_MAX: Duration = Duration::from_secs(5);
@@ -28,10 +28,11 @@ const FAILURES_OPEN: &str =
 
 const PARKED: &str = "SELECT count(*) FROM parked";
 
-const STATUSES: &str = "SELECT status, count(*) FROM exceptions GROUP BY status";
+const EXCEPTIONS: &str = "\
+SELECT split_part(part, '/', 1), sum(greatest(count, 0))::bigint FROM tallies WHERE kind = 'state' GROUP BY 1";
 
 /// Every statement of this file: for a test that prepares them.
-pub const STATEMENTS: &[&str] = &[OUTBOX, FAILURES_OPEN, PARKED, STATUSES];
+pub const STATEMENTS: &[&str] = &[OUTBOX, FAILURES_OPEN, PARKED, EXCEPTIONS];
 
 /// Counts in a Postgres database.
 pub struct PostgresGauges {
@@ -61,28 +62,22 @@ impl PostgresGauges {
 
 #[async_trait]
 impl Gauges for PostgresGauges {
-    async fn levels(&self) -> Result<Levels, GaugeError> {
-        self.lend(levels).await
-    }
-
-    async fn statuses(&self) -> Result<Vec<(String, u64)>, GaugeError> {
-        self.lend(statuses).await
+    async fn counts(&self) -> Result<Counts, GaugeError> {
+        self.lend(counts).await
     }
 }
 
-async fn levels(connection: &mut PgConnection) -> Result<Levels, Fault> {
+async fn counts(connection: &mut PgConnection) -> Result<Counts, Fault> {
     let (pending, oldest): (i64, Option<i64>) = query_as(OUTBOX).fetch_one(&mut *connection).await?;
     let failures: Vec<(String, i64)> = query_as(FAILURES_OPEN).fetch_all(&mut *connection).await?;
-    let parked: i64 = query_scalar(PARKED).fetch_one(connection).await?;
-    Ok(Levels {
+    let parked: i64 = query_scalar(PARKED).fetch_one(&mut *connection).await?;
+    let exceptions: Vec<(String, i64)> = query_as(EXCEPTIONS).fetch_all(connection).await?;
+    let each = |rows: Vec<(String, i64)>| rows.into_iter().map(|(word, count)| (word, unsigned(count))).collect();
+    Ok(Counts {
         outbox_pending: unsigned(pending),
         outbox_oldest_age_s: oldest.map_or(0, unsigned),
-        failures_open: failures.into_iter().map(|(reason, count)| (reason, unsigned(count))).collect(),
+        failures_open: each(failures),
         parked: unsigned(parked),
+        exceptions: each(exceptions),
     })
-}
-
-async fn statuses(connection: &mut PgConnection) -> Result<Vec<(String, u64)>, Fault> {
-    let rows: Vec<(String, i64)> = query_as(STATUSES).fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|(status, count)| (status, unsigned(count))).collect())
 }

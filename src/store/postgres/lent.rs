@@ -1,5 +1,5 @@
-//! Connections for people: a few, pooled, and closed after anything that did not end well. What runs on them is in
-//! [`super::views`] and [`super::desk`].
+//! Connections for people: a few, pooled, and closed after anything that did not end well. Every port runs on
+//! them but the turns' own.
 
 use std::future::Future;
 use std::time::Duration;

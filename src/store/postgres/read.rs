@@ -16,10 +16,9 @@ use crate::domain::ticket::Ticket;
 use crate::store::rows;
 use crate::store::{EventKey, NewParked, ParkedRow, Seen, Snapshot, Waiting, Wanted};
 
-/// One message. The lock is a statement of its own: only what is read after it is safe from other writers. The number is the
-/// program's name in ASCII; everything that writes takes the same. An epoch is 15 days.
-const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(5937275320454706789); \
-SELECT now(), floor(extract(epoch FROM now()) / 1296000)::bigint";
+/// One message. The lock is a statement of its own: only what is read after it is safe from other writers. An epoch is 15 days.
+const BEGIN: &str =
+    concat!("BEGIN; ", write_lock!(), "; SELECT now(), floor(extract(epoch FROM now()) / 1296000)::bigint");
 
 const SEEN: &str = "SELECT key, digest, outcome = 'failed' FROM inbox WHERE key = ANY($1::uuid[])";
 

@@ -11,7 +11,7 @@ use super::Fault;
 use super::lent::{Access, Lender};
 use crate::domain::dates::to_microseconds;
 use crate::store::desk::unsigned;
-use crate::store::gauges::{GaugeError, Gauges, Levels};
+use crate::store::gauges::{Counts, GaugeError, Gauges};
 
 /// Longest count: it reads indexes, and a disk may be busy.
 const COUNT_MAX: Duration = Duration::from_secs(5);
@@ -25,7 +25,8 @@ const FAILURES_OPEN: &str = "SELECT reason, count(*) FROM failures WHERE state =
 
 const PARKED: &str = "SELECT count(*) FROM parked";
 
-const STATUSES: &str = "SELECT status, count(*) FROM exceptions GROUP BY status";
+const EXCEPTIONS: &str = "\
+SELECT substr(part, 1, instr(part, '/') - 1), sum(max(count, 0)) FROM tallies WHERE kind = 'state' GROUP BY 1";
 
 /// Counts in a file.
 pub struct SqliteGauges {
@@ -41,33 +42,25 @@ impl SqliteGauges {
 
 #[async_trait]
 impl Gauges for SqliteGauges {
-    async fn levels(&self) -> Result<Levels, GaugeError> {
+    async fn counts(&self) -> Result<Counts, GaugeError> {
         let counted =
-            self.lender.lend(Access::Look, async |connection: &mut SqliteConnection| levels(connection).await);
-        counted.await.map_err(|fault| GaugeError(Box::new(fault)))
-    }
-
-    async fn statuses(&self) -> Result<Vec<(String, u64)>, GaugeError> {
-        let counted =
-            self.lender.lend(Access::Look, async |connection: &mut SqliteConnection| statuses(connection).await);
+            self.lender.lend(Access::Look, async |connection: &mut SqliteConnection| counts(connection).await);
         counted.await.map_err(|fault| GaugeError(Box::new(fault)))
     }
 }
 
-async fn levels(connection: &mut SqliteConnection) -> Result<Levels, Fault> {
+async fn counts(connection: &mut SqliteConnection) -> Result<Counts, Fault> {
     let now = to_microseconds(chrono::Utc::now()).timestamp_micros();
     let (pending, oldest): (i64, Option<i64>) = query_as(OUTBOX).bind(now).fetch_one(&mut *connection).await?;
     let failures: Vec<(String, i64)> = query_as(FAILURES_OPEN).fetch_all(&mut *connection).await?;
-    let parked: i64 = query_scalar(PARKED).fetch_one(connection).await?;
-    Ok(Levels {
+    let parked: i64 = query_scalar(PARKED).fetch_one(&mut *connection).await?;
+    let exceptions: Vec<(String, i64)> = query_as(EXCEPTIONS).fetch_all(connection).await?;
+    let each = |rows: Vec<(String, i64)>| rows.into_iter().map(|(word, count)| (word, unsigned(count))).collect();
+    Ok(Counts {
         outbox_pending: unsigned(pending),
         outbox_oldest_age_s: oldest.map_or(0, unsigned),
-        failures_open: failures.into_iter().map(|(reason, count)| (reason, unsigned(count))).collect(),
+        failures_open: each(failures),
         parked: unsigned(parked),
+        exceptions: each(exceptions),
     })
-}
-
-async fn statuses(connection: &mut SqliteConnection) -> Result<Vec<(String, u64)>, Fault> {
-    let rows: Vec<(String, i64)> = query_as(STATUSES).fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|(status, count)| (status, unsigned(count))).collect())
 }

@@ -1,6 +1,6 @@
 //! Connections for people: a few at a time, each opened for one piece of work and closed after it. It takes about a
 //! millisecond, and no answer of one piece meets the question of the next, no transaction outlives its work, and no file is
-//! read on that was replaced by another. What runs on them is in [`super::views`], [`super::desk`] and [`super::submissions`].
+//! read on that was replaced by another. Every port runs on them but the turns' own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

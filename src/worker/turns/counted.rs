@@ -12,7 +12,7 @@ use crate::metrics::{Metrics, Published};
 use crate::store::{Changes, Committed, Outcome};
 use crate::worker::input::Input;
 
-/// An event older than this has a clock that is wrong, or is sent again after years: its age says nothing about the worker.
+/// An event older than this has a clock that is wrong, or is sent again after a month: its age says nothing about the worker.
 const AGE_MAX: Duration = Duration::from_hours(31 * 24);
 /// A clock a little ahead of ours is nothing: the event counts as new.
 const AHEAD_MAX: Duration = Duration::from_secs(60);

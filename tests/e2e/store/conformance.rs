@@ -19,16 +19,17 @@ use libtest_mimic::Trial;
 
 use super::place::postgres::PostgresPlace;
 use super::place::sqlite::SqlitePlace;
+use crate::support::trial;
 
 /// Each function once for each store, as `store::KIND::NAME`.
 macro_rules! on_every_store {
     ($($room:ident :: $case:ident),* $(,)?) => {
         vec![$(
-            Trial::test(concat!("store::postgres::", stringify!($case)), || {
-                crate::support::run_case(async { $room::$case(&PostgresPlace::new(stringify!($case)).await).await })
+            trial(concat!("store::postgres::", stringify!($case)), || async {
+                $room::$case(&PostgresPlace::new(stringify!($case)).await).await;
             }),
-            Trial::test(concat!("store::sqlite::", stringify!($case)), || {
-                crate::support::run_case(async { $room::$case(&SqlitePlace::new(stringify!($case))).await })
+            trial(concat!("store::sqlite::", stringify!($case)), || async {
+                $room::$case(&SqlitePlace::new(stringify!($case))).await;
             }),
         )*]
     };

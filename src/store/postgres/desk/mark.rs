@@ -16,7 +16,7 @@ use crate::store::desk::{
 use crate::store::rows::properties;
 
 /// The lock of every turn.
-const BEGIN: &str = "BEGIN READ WRITE; SELECT pg_advisory_xact_lock(5937275320454706789)";
+const BEGIN: &str = concat!("BEGIN READ WRITE; ", write_lock!());
 
 const THESE: &str = "UPDATE failures SET state = $1::text WHERE id = ANY($2::uuid[]) AND state = ANY($3::text[])";
 
