@@ -155,7 +155,7 @@ fn check(body: &[u8]) -> Result<(), String> {
 /// Whether bytes are documents one after the other, as in a file of JSON lines.
 fn are_several(body: &[u8]) -> bool {
     let mut documents = serde_json::Deserializer::from_slice(body).into_iter::<IgnoredAny>();
-    documents.by_ref().take(2).filter(Result::is_ok).count() == 2
+    matches!((documents.next(), documents.next()), (Some(Ok(_)), Some(Ok(_))))
 }
 
 /// What is wrong, without the content.
