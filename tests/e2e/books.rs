@@ -87,6 +87,7 @@ pub(crate) async fn balance(stage: &Stage, traffic: &Traffic) {
     assert_eq!(failures, 0, "no healthy event is among the failures");
     states(stage, traffic).await;
     open_assignments(stage).await;
+    tallies(stage).await;
     histories(stage).await;
     outputs(&published(stage).await, traffic);
 }
@@ -110,6 +111,19 @@ pub(crate) async fn open_assignments(stage: &Stage) {
                GROUP BY u.id) AS counted USING (id) WHERE coalesce(r.open_assignments, 0) <> coalesce(counted.open, 0)";
     let wrong: i64 = sqlx::query_scalar(sql).fetch_one(&mut stage.connect().await).await.unwrap();
     assert_eq!(wrong, 0, "counts that are not those of the open requests");
+}
+
+/// Each tally is what the migration would count now.
+async fn tallies(stage: &Stage) {
+    let migration = include_str!("../../migrations/postgres/0017_lookups.sql");
+    let (_, statement) = migration.split_once("INSERT INTO tallies (kind, day, part, count)\n").unwrap();
+    let counted = statement.split_once(';').unwrap().0;
+    let sql = format!(
+        "SELECT count(*) FROM tallies AS t FULL JOIN ({counted}) AS c (kind, day, part, count) USING (kind, day, part) \
+         WHERE coalesce(t.count, 0) <> coalesce(c.count, 0)"
+    );
+    let wrong: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut stage.connect().await).await.unwrap();
+    assert_eq!(wrong, 0, "tallies that are not those of the exceptions");
 }
 
 /// Recomputes every chain from the stored fields, by the form ARCHITECTURE.md gives.
