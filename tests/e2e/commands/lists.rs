@@ -53,6 +53,7 @@ pub(super) const STANDS_FOR: &[(&str, &str)] = &[
     ("OLD NEW", "old.yaml new.yaml"),
     ("dev --data DIR", "dev --data kept"),
     ("export FILE", "export file"),
+    ("--against FILE", "--against heads.jsonl"),
 ];
 
 /// What the prose names without what it needs ends as a mistake in the use, and as nothing else.
