@@ -53,6 +53,9 @@ impl Otel {
         let (queue, spans) = queue::queue();
         let (close, closing) = watch::channel(false);
         tracing::info!("spans are exported to {collector}");
+        if let Some(fault) = sampler_fault(|name| std::env::var(name).ok()) {
+            tracing::warn!("{fault}: what comes without a trace context is all sampled");
+        }
         let task = tokio::spawn(Export::new(collector, &resource(), queue.dropped(), closing).run(spans));
         Ok(Self { task: Mutex::new(Some(task)), ..Self::into(queue, places, close) })
     }
@@ -70,6 +73,20 @@ impl Otel {
             task: Mutex::new(None),
         }
     }
+}
+
+/// What is wrong with the sampler that is asked for: the SDK takes its default then, and does not say so.
+fn sampler_fault(environment: impl Fn(&str) -> Option<String>) -> Option<String> {
+    const KNOWN: [&str; 4] = ["always_on", "always_off", "parentbased_always_on", "parentbased_always_off"];
+    const RATIO: [&str; 2] = ["traceidratio", "parentbased_traceidratio"];
+    let sampler = environment("OTEL_TRACES_SAMPLER").filter(|sampler| !sampler.is_empty())?;
+    if RATIO.contains(&sampler.as_str()) {
+        let argument = environment("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+        let is_ratio = argument.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio));
+        return (!is_ratio).then(|| format!("OTEL_TRACES_SAMPLER_ARG={argument:?} is no number from 0 to 1"));
+    }
+    let names = || KNOWN.into_iter().chain(RATIO).collect::<Vec<_>>().join(", ");
+    (!KNOWN.contains(&sampler.as_str())).then(|| format!("OTEL_TRACES_SAMPLER={sampler:?} is none of {}", names()))
 }
 
 /// What this process is called; the environment has the last word.

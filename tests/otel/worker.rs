@@ -46,7 +46,7 @@ impl Worker {
         let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&log));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                kept.lock().unwrap().push_str(&format!("{line}\n"));
+                *kept.lock().unwrap() += &(line + "\n");
             }
         });
         let mut worker = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, folder };

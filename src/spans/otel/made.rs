@@ -19,9 +19,6 @@ use super::Otel;
 use crate::domain::outcome::Outcome;
 use crate::spans::{Processed, Sent, Turn};
 
-/// Most links of a batch's span: the SDK's own bound, and a reader follows none of more.
-const LINKS_MAX: usize = 128;
-
 const SYSTEM: &str = "messaging.system";
 const OPERATION_NAME: &str = "messaging.operation.name";
 const OPERATION_TYPE: &str = "messaging.operation.type";
@@ -74,8 +71,8 @@ impl Otel {
     ) -> SpanContext {
         let mut attributes = self.operation("process", queue);
         attributes.push(KeyValue::new("messaging.batch.message_count", i64::try_from(count).unwrap_or(i64::MAX)));
-        // An event that came without a context is found by the trace that it begins.
-        let links = made.iter().take(LINKS_MAX).map(|(span, parent)| {
+        // An event that came without a context is found by the trace that it begins. The SDK keeps 128 and counts the rest.
+        let links = made.iter().map(|(span, parent)| {
             Link::with_context(if parent.is_valid() { parent.clone() } else { span.span_context().clone() })
         });
         let builder = self.batches.span_builder(named("process", queue)).with_kind(SpanKind::Consumer);

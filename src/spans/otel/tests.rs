@@ -127,26 +127,26 @@ fn a_turn_of_which_nothing_is_sampled_leaves_nothing() {
 #[test]
 fn the_links_of_a_batch_are_bounded() {
     let mut bench = Bench::new(rabbit());
-    let made = bench.turn(Some(0), &[event("e", Some(SAMPLED)); 500]);
+    let made = bench.turn(Some(0), &vec![event("e", Some(SAMPLED)); 500]);
     assert_eq!((made.len(), made[0].links.links.len()), (501, 128));
 }
 
 #[test]
 fn the_outcome_is_told_and_only_a_failure_is_an_error() {
     #[track_caller]
-    fn check(outcome: Outcome, expected: &[&str], status: Status) {
+    fn check(outcome: Outcome, expected: &[&str], status: &Status) {
         let mut bench = Bench::new(embedded());
         let made = bench.turn(Some(0), &[Processed { outcome, ..event("e-1", Some(SAMPLED)) }]);
         let told: Vec<_> = attributes(&made[0]).into_iter().skip(8).collect();
-        assert!(told == expected && made[0].status == status, "{made:?}");
+        assert!(told == expected && made[0].status == *status, "{made:?}");
     }
-    check(Outcome::Applied, &["reprieve.outcome=applied"], Status::Unset);
-    check(Outcome::Repeated, &["reprieve.outcome=repeated"], Status::Unset);
-    check(Outcome::Parked, &["reprieve.outcome=parked"], Status::Unset);
+    check(Outcome::Applied, &["reprieve.outcome=applied"], &Status::Unset);
+    check(Outcome::Repeated, &["reprieve.outcome=repeated"], &Status::Unset);
+    check(Outcome::Parked, &["reprieve.outcome=parked"], &Status::Unset);
     let refused = ["reprieve.outcome=refused", "reprieve.code=self_approval"];
-    check(Outcome::Refused("self_approval"), &refused, Status::Unset);
+    check(Outcome::Refused("self_approval"), &refused, &Status::Unset);
     let failed = ["reprieve.outcome=failed", "reprieve.code=schema", "error.type=schema"];
-    check(Outcome::Failed("schema"), &failed, Status::error("schema"));
+    check(Outcome::Failed("schema"), &failed, &Status::error("schema"));
 }
 
 #[test]
@@ -227,4 +227,23 @@ fn a_full_queue_drops_and_counts() {
         otel.turn(&Turn { began: Instant::now(), queue: Some(0), events: &[event("e-1", None)] });
     }
     assert_eq!(dropped.load(std::sync::atomic::Ordering::Relaxed), 10);
+}
+
+#[test]
+fn a_sampler_that_the_sdk_would_pass_over_is_said() {
+    #[track_caller]
+    fn check(sampler: &str, argument: &str, expected: Option<&str>) {
+        let fault = sampler_fault(|name| Some(if name.ends_with("_ARG") { argument } else { sampler }.to_owned()));
+        match (fault, expected) {
+            (Some(fault), Some(part)) => assert!(fault.contains(part), "{fault}"),
+            (fault, expected) => assert_eq!(fault.as_deref(), expected),
+        }
+    }
+    check("", "", None);
+    check("always_off", "", None);
+    check("parentbased_traceidratio", "0.05", None);
+    check("parentbased_traceidratio", "5%", Some("\"5%\" is no number from 0 to 1"));
+    check("traceidratio", "", Some("is no number"));
+    check("traceidratio", "2", Some("is no number"));
+    check("xray", "", Some("\"xray\" is none of always_on"));
 }

@@ -202,7 +202,8 @@ async fn the_end_does_not_wait_for_a_collector_that_hangs() {
         };
         let began = Instant::now();
         crate::spans::Spans::close(&otel, began + left).await;
-        assert!(began.elapsed() - expected <= Duration::from_millis(2), "{:?}", began.elapsed());
+        let took = began.elapsed();
+        assert!(took >= expected && took <= expected + Duration::from_millis(2), "{took:?}");
     }
     check(Duration::from_secs(25), Duration::from_secs(3)).await;
     check(Duration::from_secs(1), Duration::from_secs(1)).await;
