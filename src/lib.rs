@@ -16,6 +16,7 @@ pub mod http;
 pub mod metrics;
 pub mod retry;
 pub mod shapes;
+pub mod spans;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -1,5 +1,5 @@
-//! Log lines on stderr: for people on a terminal, one JSON object a line elsewhere. No traces: later, and elsewhere;
-//! metrics are in [`crate::metrics`]. What may be logged is a rule of the house: identifiers, never payloads, names or secrets.
+//! Log lines on stderr: for people on a terminal, one JSON object a line elsewhere. Traces are in [`crate::spans`], metrics in
+//! [`crate::metrics`]. What may be logged is a rule of the house: identifiers, never payloads, names or secrets.
 
 use std::io::IsTerminal as _;
 

@@ -10,7 +10,7 @@ const FILE_LINES_MAX: usize = 400;
 
 /// For each room: the rooms of this crate it may import. `domain` imports nothing but itself, and `store` and `broker` not each
 /// other. `cli` puts everything together: it is in no list, so nothing may import it.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("domain", &["domain"]),
     ("contract", &["domain", "contract"]),
     ("health", &[]),
@@ -19,7 +19,8 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("tls", &[]),
     ("broker", &["domain", "contract", "health", "retry", "tls", "broker"]),
     ("store", &["domain", "contract", "health", "tls", "store"]),
-    ("worker", &["domain", "contract", "store", "broker", "retry", "metrics", "worker"]), // what is settled is counted there
+    ("spans", &["domain", "retry", "spans"]),
+    ("worker", &["domain", "contract", "store", "broker", "retry", "metrics", "spans", "worker"]), // what is settled is counted there
     ("config", &["contract", "config"]), // the trust table is read into what judges by it
     ("telemetry", &["config"]),
     ("shapes", &["domain", "contract", "store"]),
@@ -27,13 +28,15 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that stay in one room.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("lapin", &["broker/rabbitmq", "broker/rabbitmq.rs"]),
     ("sqlx", &["store/postgres", "store/postgres.rs", "store/sqlite", "store/sqlite.rs"]),
     ("axum", &["http", "http.rs"]),
     ("clap", &["cli", "cli.rs", "main.rs"]),
     ("serde_saphyr", &["domain/rules"]),
     ("prometheus_client", &["metrics.rs", "metrics/"]),
+    ("opentelemetry", &["spans/otel"]),
+    ("opentelemetry_sdk", &["spans/otel"]),
 ];
 
 /// What the pure rooms must not name.

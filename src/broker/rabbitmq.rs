@@ -55,6 +55,11 @@ impl Settings {
         format!("{}{name}", self.prefix)
     }
 
+    /// The full names of the consumed queues, by [`super::Tag::channel`].
+    pub fn consumed(&self) -> Vec<String> {
+        source::consumed().map(|name| self.name(name)).collect()
+    }
+
     /// Whether the address can be read.
     pub fn check(&self) -> Result<(), RabbitError> {
         connection::user_of(&self.uri).map(|_| ())

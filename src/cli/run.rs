@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Code, ExitError, parts};
 use crate::broker::{Ingest, Tail};
@@ -15,6 +16,7 @@ use crate::domain::rules::RuleSet;
 use crate::health::Health;
 use crate::http;
 use crate::metrics::Metrics;
+use crate::spans::{self, Spans};
 use crate::worker::{supervisor, turns};
 
 mod made;
@@ -62,7 +64,8 @@ pub(super) async fn work(
     let listener = listen().await?;
     let (mut signals, hangup) = (Signals::new(on_hangup)?, Reload::signal()?);
     start_line(&rules.borrow());
-    let settings = turn_settings(config, rules.subscribe(), metrics.clone());
+    let spans = spans::start(made.places.clone());
+    let settings = turn_settings(config, rules.subscribe(), metrics.clone(), spans.clone());
     let router = http::router(http::State {
         health: health.clone(),
         views: parts::views(config)?,
@@ -86,6 +89,7 @@ pub(super) async fn work(
     let reloading = tokio::spawn(Reload::new(config, rules, metrics).run(hangup));
     let beside =
         beside(Beside { health: health.clone(), ingest: Arc::clone(&made.ingest), tail: Arc::clone(&made.tail) });
+    let mut deadline = None;
     let result = {
         let mut working = std::pin::pin!(worker(made, settings, health.clone(), stopping));
         let mut beside = std::pin::pin!(async {
@@ -99,11 +103,12 @@ pub(super) async fn work(
                 tracing::info!("{name}: finishing what is in hand, for at most {:?}", config.shutdown_deadline);
                 health.serving.off();
                 stop.send_replace(true);
+                let until = *deadline.insert(Instant::now() + config.shutdown_deadline);
                 tokio::select! {
                     biased;
                     result = &mut working => result,
                     name = signals.next() => abandon(&format!("{name} again")),
-                    () = tokio::time::sleep(config.shutdown_deadline) => abandon("shutdown.deadline has passed"),
+                    () = tokio::time::sleep_until(until) => abandon("shutdown.deadline has passed"),
                 }
             }
             never = &mut beside => match never {},
@@ -113,6 +118,7 @@ pub(super) async fn work(
     if result.is_ok() {
         tracing::info!("drained: nothing is left in hand");
     }
+    close(spans, deadline.unwrap_or_else(|| Instant::now() + config.shutdown_deadline), &mut signals).await;
     ended.send_replace(true);
     serving.await.map_err(|error| ExitError::failed(format!("the HTTP side broke: {error}")))?;
     result
@@ -123,6 +129,16 @@ fn start_line(rules: &RuleSet) {
     let version = env!("CARGO_PKG_VERSION");
     let named = reload::name(rules);
     tracing::info!(version, rules.version, rules.hash, "reprieve {version} starts with rules {named}");
+}
+
+/// Has the last spans exported, if there is time and nobody is in a hurry. Nothing depends on them.
+async fn close(spans: Option<Arc<dyn Spans>>, until: Instant, signals: &mut Signals) {
+    let Some(spans) = spans else { return };
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        () = spans.close(until) => {}
+    }
 }
 
 /// Ends the process where it stands. That is always safe: what is not committed is delivered again, what is not confirmed
@@ -199,7 +215,12 @@ async fn worker(
     run.map_err(|error| ExitError::failed(error.to_string()))
 }
 
-fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>, metrics: Metrics) -> turns::Settings {
+fn turn_settings(
+    config: &Config,
+    rules: watch::Receiver<Arc<RuleSet>>,
+    metrics: Metrics,
+    spans: Option<Arc<dyn Spans>>,
+) -> turns::Settings {
     let offset = config.clock_offset;
     turns::Settings {
         batch_max: config.worker_batch_max,
@@ -213,5 +234,6 @@ fn turn_settings(config: &Config, rules: watch::Receiver<Arc<RuleSet>>, metrics:
         run: uuid::Uuid::new_v4(),
         trust: config.trust.clone(),
         metrics,
+        spans,
     }
 }

@@ -1,6 +1,7 @@
 //! The second loop: publishes what turns have committed, a hand at a time, and reports each event's fate. It decides
 //! nothing, and knows no database: what it does not confirm stays in the outbox and comes again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -11,6 +12,7 @@ use tracing::warn;
 use super::plan::Settled;
 use crate::broker::{Fate, Outgoing, Sink};
 use crate::metrics::{Metrics, Published};
+use crate::spans::{Sent, Spans};
 
 /// How long a row of the outbox stays with the instance that wrote or claimed it, by the database's clock, from the
 /// beginning of that turn.
@@ -37,6 +39,7 @@ pub async fn publish(
     fates: mpsc::UnboundedSender<Settled>,
     up: watch::Sender<bool>,
     metrics: Metrics,
+    spans: Option<Arc<dyn Spans>>,
 ) {
     loop {
         wait_until_ready(sink.as_mut(), &mut hands, &up).await;
@@ -50,6 +53,7 @@ pub async fn publish(
         if hand.until <= Instant::now() {
             continue;
         }
+        let began = Instant::now();
         let result = timeout_at(hand.until, sink.publish(&hand.events)).await;
         let known = result.unwrap_or_else(|_| vec![Fate::Unknown; hand.events.len()]);
         let unknown = known.iter().filter(|fate| **fate == Fate::Unknown).count();
@@ -60,6 +64,9 @@ pub async fn publish(
             );
             metrics.published(Published::Retried, unknown as u64);
             up.send_replace(false);
+        }
+        if let Some(spans) = &spans {
+            spans.sent(began, &told(&hand.events, &known));
         }
         if fates.send(settle(&hand.events, &known)).is_err() {
             return;
@@ -83,9 +90,78 @@ async fn wait_until_ready(sink: &mut dyn Sink, hands: &mut mpsc::Receiver<Hand>,
     up.send_if_modified(|up| !std::mem::replace(up, true));
 }
 
+/// As it is told to who exports spans.
+fn told<'a>(events: &'a [Outgoing], fates: &[Fate]) -> Vec<Sent<'a>> {
+    let error = |fate: &Fate| match fate {
+        Fate::Confirmed => None,
+        Fate::Unroutable => Some("unroutable"),
+        Fate::Unknown => Some("unconfirmed"),
+    };
+    events.iter().zip(fates).map(|(event, fate)| Sent { envelope: &event.body, error: error(fate) }).collect()
+}
+
 /// Rows by what became of them; of unknown ones nothing is said.
 fn settle(events: &[Outgoing], fates: &[Fate]) -> Settled {
     let with =
         |fate: Fate| events.iter().zip(fates).filter(move |(_, f)| **f == fate).map(|(event, _)| event.id).collect();
     Settled { confirmed: with(Fate::Confirmed), unroutable: with(Fate::Unroutable) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::spans::Turn;
+
+    /// Says what it is told to.
+    struct Fates(Vec<Fate>);
+
+    #[async_trait]
+    impl Sink for Fates {
+        async fn ready(&mut self) {}
+
+        async fn publish(&mut self, _events: &[Outgoing]) -> Vec<Fate> {
+            sleep(Duration::from_millis(20)).await;
+            std::mem::take(&mut self.0)
+        }
+    }
+
+    /// Keeps what it is told.
+    #[derive(Default)]
+    struct Listener(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl Spans for Listener {
+        fn turn(&self, _turn: &Turn<'_>) {}
+
+        fn sent(&self, began: Instant, events: &[Sent<'_>]) {
+            let told = events.iter().map(|sent| format!("{:?} {} {:?}", began.elapsed(), sent.envelope, sent.error));
+            self.0.lock().unwrap().extend(told);
+        }
+
+        fn commit_publishes(&self) -> bool {
+            false
+        }
+
+        async fn close(&self, _until: Instant) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_event_is_told_with_what_became_of_it() {
+        let sink = Fates(vec![Fate::Confirmed, Fate::Unroutable, Fate::Unknown]);
+        let events = ["a", "b", "c"].into_iter().zip(1..).map(|(body, id)| Outgoing { id, body: body.to_owned() });
+        let hand = Hand { events: events.collect(), until: Instant::now() + PATIENCE };
+        let (hands, hands_in) = mpsc::channel(1);
+        hands.send(hand).await.unwrap();
+        drop(hands);
+        let ((fates, _kept), (up, _is_up)) = (mpsc::unbounded_channel(), watch::channel(false));
+        let listener = Arc::new(Listener::default());
+        publish(Box::new(sink), hands_in, fates, up, Metrics::new(), Some(Arc::clone(&listener) as Arc<dyn Spans>))
+            .await;
+        let told = ["20ms a None", "20ms b Some(\"unroutable\")", "20ms c Some(\"unconfirmed\")"];
+        assert_eq!(*listener.0.lock().unwrap(), told);
+    }
 }

@@ -27,7 +27,8 @@ pub async fn run(
     let (hands, hands_in) = mpsc::channel(1);
     let (fates_out, fates) = mpsc::unbounded_channel();
     let (up, sink_up) = watch::channel(false);
-    let mut publishing = tokio::spawn(publish(sink, hands_in, fates_out, up, settings.metrics.clone()));
+    let (metrics, spans) = (settings.metrics.clone(), settings.spans.clone());
+    let mut publishing = tokio::spawn(publish(sink, hands_in, fates_out, up, metrics, spans));
     let mut turning = tokio::spawn(turns::run(source, store, Links { hands, fates, sink_up, stop }, settings));
     let ended = |name| move |cause| LoopEnded { name, cause };
     tokio::select! {

@@ -10,7 +10,6 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
-use uuid::Uuid;
 
 use self::counted::Aside;
 use self::poison::{Cut, Poison, Trouble, halve, in_two, is_one_submission};
@@ -22,15 +21,17 @@ use crate::broker::{Batch, Source, Tag};
 use crate::contract::json::Fault;
 use crate::contract::outbound::Voice;
 use crate::contract::reason::Reason;
-use crate::contract::trust::Trust;
-use crate::domain::dates::{Timestamp, to_microseconds};
+use crate::domain::dates::to_microseconds;
 use crate::domain::rules::RuleSet;
-use crate::metrics::Metrics;
 use crate::store::{Committed, Marked, Outcome, Snapshot, Store, StoreError, Wanted};
 
 mod counted;
 mod poison;
+mod settings;
 mod suspects;
+mod told;
+
+pub use settings::{Clock, Settings};
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -46,36 +47,6 @@ const CLAIMS_MAX: usize = 500;
 /// An attempt that fails after so long may have been too much at once: it is tried again in two halves. A little less than
 /// the shortest time in which the database ends a turn.
 const LONG_TURN: Duration = Duration::from_secs(4);
-
-/// Reads the wall clock; the simulation has its own.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// What turns need to know.
-#[derive(Clone)]
-pub struct Settings {
-    /// The setting `worker.batch_max`.
-    pub batch_max: usize,
-    /// The setting `source`.
-    pub source: String,
-    /// The setting `links.exception`.
-    pub link: String,
-    /// The setting `parking.ttl`.
-    pub parking_ttl: Duration,
-    /// The setting `parking.max`.
-    pub parking_max: u64,
-    /// The setting `retry.wait_max`.
-    pub wait_max: Duration,
-    /// The wall clock.
-    pub clock: Clock,
-    /// The rules in force; each turn takes those of its beginning.
-    pub rules: watch::Receiver<Arc<RuleSet>>,
-    /// Names this process in the notes about suspects.
-    pub run: Uuid,
-    /// The setting `trust`; without it anybody may publish anything.
-    pub trust: Option<Trust>,
-    /// Where is counted what is settled.
-    pub metrics: Metrics,
-}
 
 /// The channels to and from the publishing loop, and the word to stop.
 #[derive(Debug)]
@@ -93,6 +64,7 @@ pub struct Links {
 /// Runs turns until told to stop and everything in hand is settled.
 pub async fn run(source: Box<dyn Source>, store: Box<dyn Store>, links: Links, settings: Settings) {
     let Links { hands, fates, sink_up, stop } = links;
+    let aside = Aside::new(settings.spans.as_deref());
     let turns = Turns {
         source,
         store,
@@ -108,7 +80,7 @@ pub async fn run(source: Box<dyn Source>, store: Box<dyn Store>, links: Links, s
         rule_set_stored: None,
         stopping: false,
         marked: Vec::new(),
-        aside: Aside::default(),
+        aside,
         clock_is_off: false,
     };
     turns.run(stop).await;
@@ -195,6 +167,7 @@ impl Turns {
     /// Runs what is due as one turn, or as several where the database refuses the content: halved down to the one event,
     /// which becomes a failure. Acknowledges when all of it is committed.
     async fn turns(&mut self, inputs: Vec<Input>, tag: Option<Tag>) {
+        let began = Instant::now();
         let mut outcomes = Vec::with_capacity(inputs.len());
         let mut pieces = VecDeque::from([inputs]);
         let mut outage = Outage::new(self.settings.wait_max);
@@ -203,6 +176,7 @@ impl Turns {
                 Ok((committed, begun)) => {
                     outage = Outage::new(self.settings.wait_max);
                     input::report(&piece, &committed.outcomes);
+                    self.tell(&piece, &committed.outcomes, began, tag);
                     outcomes.extend(&committed.outcomes);
                     let last = if pieces.is_empty() { tag } else { None };
                     self.hand_over_and_settle(committed, begun, last, &outcomes).await;

@@ -123,6 +123,7 @@ impl Slot {
             run: run_of(number),
             trust: None,
             metrics: Metrics::new(),
+            spans: None,
         }
     }
 

@@ -29,6 +29,11 @@ use crate::health::Light;
 /// the broker gave up on is a suspect whatever its headers say.
 const QUEUES: [(&str, u32); 3] = [(WORKER, 0), (DEAD, 2), (UNROUTED, 0)];
 
+/// The names of the consumed queues, by [`Tag::channel`].
+pub(super) fn consumed() -> impl Iterator<Item = &'static str> {
+    QUEUES.into_iter().map(|(name, _)| name)
+}
+
 /// Where events come from: the queues `exceptions.worker`, `exceptions.worker.dead` and `exceptions.unrouted`.
 pub struct RabbitSource {
     link: Lasting<Consumers>,

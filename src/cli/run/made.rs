@@ -13,6 +13,7 @@ use crate::cli::{ExitError, parts};
 use crate::config::{Broker, Config, Database, Secret};
 use crate::health::Health;
 use crate::retry::Waits;
+use crate::spans::Places;
 use crate::store::Store;
 use crate::store::postgres::migrate::FsyncOff;
 use crate::store::postgres::{self, PostgresStore, clear_text_warning};
@@ -32,6 +33,8 @@ pub(super) struct Made {
     pub(super) warnings: Vec<String>,
     /// Where exchanges and queues have to be, if there is such a place.
     pub(super) rabbit: Option<rabbitmq::Settings>,
+    /// What the places are called in spans.
+    pub(super) places: Places,
 }
 
 /// The schema that is worked on.
@@ -70,7 +73,18 @@ pub(super) fn make(config: &Config, health: &Health) -> Result<Made, ExitError> 
             (Box::new(SqliteStore::new(&file, light, outlet)), Schema::Sqlite { file, _lock: lock })
         }
     };
-    Ok(Made { source, sink, store, ingest, tail, schema, warnings, rabbit })
+    let places = places(rabbit.as_ref());
+    Ok(Made { source, sink, store, ingest, tail, schema, warnings, rabbit, places })
+}
+
+/// An embedded broker has neither queues nor exchanges that anybody could know.
+fn places(rabbit: Option<&rabbitmq::Settings>) -> Places {
+    let Some(rabbit) = rabbit else {
+        let name = "embedded".to_owned();
+        return Places { system: "reprieve", queues: vec![name.clone()], exchange: name, commit_publishes: true };
+    };
+    let exchange = rabbit.name(rabbitmq::topology::EVENTS);
+    Places { system: "rabbitmq", queues: rabbit.consumed(), exchange, commit_publishes: false }
 }
 
 /// A start on a file that is not there makes it. Nobody should find out later that it was meant to be there.

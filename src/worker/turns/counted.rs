@@ -9,6 +9,7 @@ use super::Turns;
 use crate::contract::inbound::{BUILT, Inbound, NOT_BUILT};
 use crate::domain::dates::{Timestamp, lead_s};
 use crate::metrics::{Metrics, Published};
+use crate::spans::Spans;
 use crate::store::{Changes, Committed, Outcome};
 use crate::worker::input::Input;
 
@@ -24,12 +25,23 @@ const SKEW_MAX_S: f64 = 300.0;
 pub(super) struct Aside {
     released: Vec<Outcome>,
     skew_s: Option<f64>,
+    /// The envelopes, where the commit publishes them and somebody is told.
+    pub(super) written: Option<Vec<String>>,
 }
 
 impl Aside {
+    /// Knows nothing yet.
+    pub(super) fn new(spans: Option<&dyn Spans>) -> Self {
+        let written = spans.filter(|spans| spans.commit_publishes()).map(|_| Vec::new());
+        Self { written, ..Self::default() }
+    }
+
     /// Notes what is about to be written. The database's clock was read between `before` and `after`.
     pub(super) fn note(&mut self, changes: &Changes, [before, database, after]: [Timestamp; 3]) {
         self.released.clone_from(&changes.released);
+        if let Some(written) = &mut self.written {
+            written.clone_from(&changes.outbox);
+        }
         self.skew_s = Some(lead_s(before, database, after));
     }
 }
@@ -53,11 +65,10 @@ impl Turns {
                 }
             }
         }
-        let Aside { released, skew_s } = std::mem::take(&mut self.aside);
-        for outcome in released {
+        for outcome in std::mem::take(&mut self.aside.released) {
             count_outcome(metrics, outcome);
         }
-        if let Some(skew_s) = skew_s {
+        if let Some(skew_s) = self.aside.skew_s.take() {
             metrics.clock_skew(skew_s);
             self.tell_skew(skew_s);
         }

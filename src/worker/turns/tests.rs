@@ -1,11 +1,13 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::*;
 use crate::broker::Delivery;
 use crate::contract::message::Properties;
 use crate::domain::dates::parse_time;
+use crate::metrics::Metrics;
 use crate::store::Plan;
 
 fn rules(version: &str) -> Arc<RuleSet> {
@@ -84,6 +86,7 @@ async fn a_turn_keeps_the_rules_it_began_with_however_often_it_is_repeated() {
         run: Uuid::nil(),
         trust: None,
         metrics: Metrics::new(),
+        spans: None,
     };
     let source = Queue((1..=3).map(submission).collect());
     run(Box::new(source), Box::new(store), Links { hands, fates, sink_up, stop }, settings).await;
