@@ -75,7 +75,7 @@ SELECT f.key, f.fits, f.looked_at = $15::bigint AS is_last FROM (
   CROSS JOIN LATERAL (
     SELECT WHERE q.is_anywhere
     UNION ALL
-    (SELECT FROM exceptions AS e WHERE (e.key >> 12) = b.block AND e.id >= $9::text AND e.id < $10::text AND NOT q.is_anywhere LIMIT 1)
+    (SELECT FROM exceptions AS e WHERE e.key / 4096 = b.block AND e.id >= $9::text AND e.id < $10::text AND NOT q.is_anywhere LIMIT 1)
     LIMIT 1
   ) AS begun
 ",
@@ -95,10 +95,10 @@ macro_rules! walk_named {
         walk!(
             "  CROSS JOIN LATERAL (SELECT ARRAY(",
             in_block!($named),
-            " LIMIT $18::bigint + 1)) AS named (keys)
+            " LIMIT $18::bigint + 1) OFFSET 0) AS named (keys)
   CROSS JOIN LATERAL (SELECT ARRAY(SELECT e.key FROM (",
             by_state!(),
-            ") AS e WHERE cardinality(named.keys) > 0 LIMIT $18::bigint + 1)) AS stated (keys)
+            ") AS e WHERE cardinality(named.keys) > 0 LIMIT $18::bigint + 1) OFFSET 0) AS stated (keys)
   CROSS JOIN LATERAL (SELECT
     CASE WHEN cardinality(stated.keys) < cardinality(named.keys) THEN stated.keys ELSE named.keys END OFFSET 0
   ) AS fewer (keys)
