@@ -1,9 +1,9 @@
 //! How a page is found in a few milliseconds, whatever is asked for and however many exceptions there are.
 //!
-//! Keys are in order of time, and [`BLOCK`] of them in a row are a block. Every index of the look-ups begins with the number of the block, so a list
+//! Keys are in order of time, and [`BLOCK`] of them in a row are a block. An index of the look-ups begins with the number of the block, or names one person
+//! or ticket and ends with the key: either way what it has of a block is one short range. So a list
 //! goes from block to block, the newest first: it passes over those in which a filter meets nothing, by one step into an index, and of the others
 //! looks at what the narrowest filter leads to, until the page is full. So it matters little whether what is meant is new, old or rare.
-//! And what turns write is written at the end of each index, which is the cheapest place.
 //!
 //! [`Bounds`] keep a page short in time. Where one of them is met the page is short, or empty, and its cursor leads on.
 
