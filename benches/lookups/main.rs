@@ -23,6 +23,10 @@ pub(crate) use e2e::support;
 
 use support::stage::Stage;
 
+/// What the migration of the look-ups makes.
+const INDEXES: [&str; 5] =
+    ["exceptions_state", "exceptions_named", "exceptions_requester", "exceptions_ticket", "exceptions_assigned"];
+
 fn main() {
     // `cargo test --benches` runs this too: nothing to test here.
     let arguments: Vec<String> = std::env::args().collect();

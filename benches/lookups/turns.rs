@@ -10,11 +10,10 @@ use reprieve::store::postgres::PostgresStore;
 use reprieve::store::{Changes, Plan, Store, Wanted};
 use sqlx::{AssertSqlSafe, Connection as _, raw_sql};
 
+use crate::INDEXES;
 use crate::rows;
 use crate::support::stage::Stage;
 
-const INDEXES: [&str; 5] =
-    ["exceptions_state", "exceptions_runs_until", "exceptions_requester", "exceptions_ticket", "exceptions_assigned"];
 const BATCH: usize = 500;
 const ROUNDS: usize = 3;
 

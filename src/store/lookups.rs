@@ -9,8 +9,9 @@ use chrono::NaiveDate;
 use crate::domain::exception::Exception;
 use crate::domain::ids::TicketId;
 use crate::store::desk::{OutboxState, Page};
-pub(super) use search::{LOOKED_AT_MAX, Probe, Searched, search};
-pub(super) use selection::Driver;
+pub use search::Bounds;
+pub(super) use search::{BLOCK, Found, Searched, Stretch, search};
+pub(super) use selection::Lead;
 pub use selection::{Newer, Selection};
 
 /// The days before and after today that [`Stats`] are about.

@@ -35,6 +35,7 @@ macro_rules! in_the_store {
 pub(crate) fn cases() -> Vec<Trial> {
     let mut cases = with_a_database![
         schema::every_statement_finds_its_rows_by_index_however_small_the_tables_were,
+        schema::every_list_is_led_by_its_index,
         schema::every_statement_of_the_desk_is_good,
         schema::a_session_is_set_for_turns,
         schema::raw_bodies_are_stored_as_they_are,

@@ -95,11 +95,6 @@ impl Selection {
             .collect()
     }
 
-    /// The severities that are meant, each by name.
-    pub(in crate::store) fn each_severity(&self) -> &[&'static str] {
-        if self.severities.is_empty() { &SEVERITIES } else { &self.severities }
-    }
-
     /// The days that the ticket may run until: from the first on, and before the second.
     pub(in crate::store) fn dates(&self) -> (Option<NaiveDate>, Option<NaiveDate>) {
         let from = self.expiring.map(|(from, _)| from);
@@ -114,47 +109,25 @@ impl Selection {
         Some([begins.to_owned(), format!("{begins}\x7f"), person.clone(), format!("{person}\x7f")])
     }
 
-    /// By what the exceptions can be found: what is likely to be few first, and last what leads through all of them in order.
-    pub(in crate::store) fn drivers(&self) -> Vec<Driver> {
-        let is_dated = self.due_before.is_some() || self.expiring.is_some();
-        let is_stated = !self.statuses.is_empty() || !self.enforcements.is_empty() || !self.severities.is_empty();
-        let by_state = is_stated || self.reviewer.is_some() || self.expiring.is_some();
-        [
-            (self.ticket.is_some(), Driver::Ticket),
-            (self.beginning.is_some(), Driver::Beginning),
-            (self.reviewer.is_some(), Driver::Reviewer),
-            (is_dated, Driver::Dates),
-            (self.requester.is_some(), Driver::Requester),
-            (by_state, Driver::States),
-            (!by_state && (is_dated || self.beginning.is_some() || self.is_empty()), Driver::All),
-        ]
-        .into_iter()
-        .filter_map(|(is_there, driver)| is_there.then_some(driver))
-        .collect()
-    }
-
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
+    /// What leads through the list: a name, if one is given.
+    pub(in crate::store) fn lead(&self) -> Lead {
+        match (&self.ticket, &self.requester) {
+            (Some(_), _) => Lead::Ticket,
+            (None, Some(_)) => Lead::Requester,
+            (None, None) => Lead::State,
+        }
     }
 }
 
-/// By which index exceptions are found.
+/// By what the exceptions of a block are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) enum Driver {
-    /// Those of a ticket, in order.
+pub(in crate::store) enum Lead {
+    /// Those of a ticket.
     Ticket,
-    /// Those whose names begin so.
-    Beginning,
-    /// Those of a reviewer.
-    Reviewer,
-    /// Those whose ticket runs until certain days.
-    Dates,
-    /// Those of a requester, in order.
+    /// Those of a requester.
     Requester,
-    /// Those of certain states and severities, each in order.
-    States,
-    /// All, in order.
-    All,
+    /// Those of certain states, days and severities.
+    State,
 }
 
 fn several<T: Copy + PartialEq>(value: &str, known: &[(&'static str, T)]) -> Result<Vec<T>, BadFilter> {
@@ -297,23 +270,6 @@ mod tests {
         assert_eq!(both.dates(), (Some(date("2026-11-25")), Some(date("2026-12-01"))));
         let one = selection(&[("expiring_within", "0d")]);
         assert_eq!(one.dates(), (Some(date("2026-11-25")), Some(date("2026-11-26"))));
-    }
-
-    #[test]
-    fn every_selection_ends_in_an_index_that_leads_through_it_in_order() {
-        use Driver::{All, Beginning, Dates, Requester, Reviewer, States, Ticket};
-        for (filters, drivers) in [
-            (&[][..], vec![All]),
-            (&[("status", "denied")], vec![States]),
-            (&[("ticket", "SEC-1")], vec![Ticket]),
-            (&[("requester", "zoe"), ("severity", "low")], vec![Requester, States]),
-            (&[("due_before", "2026-12-01")], vec![Dates, All]),
-            (&[("expiring_within", "30d")], vec![Dates, States]),
-            (&[("reviewer", "dana"), ("q", "EX")], vec![Beginning, Reviewer, States]),
-            (&[("q", "EX"), ("ticket", "SEC-1")], vec![Ticket, Beginning, All]),
-        ] {
-            assert_eq!(selection(filters).drivers(), drivers, "{filters:?}");
-        }
     }
 
     #[test]

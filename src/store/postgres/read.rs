@@ -31,7 +31,7 @@ SELECT key, id, ticket_id, revision, sequence, entries, head, document FROM exce
 const TICKETS: &str = "\
 SELECT id, earliest_due_date, approved, last_event_at FROM tickets WHERE id = ANY($1::text[])";
 
-/// The two conditions are those of the partial indexes. Only keys: most of these exceptions are loaded already.
+/// The first condition is that of the partial index. Only keys: most of these exceptions are loaded already.
 const LIVE: &str = "\
 SELECT key FROM exceptions WHERE ticket_id = ANY($1::text[]) AND status IN ('requested', 'under_review')
 UNION ALL

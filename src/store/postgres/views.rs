@@ -17,7 +17,7 @@ use super::{BadUrl, Fault, read};
 use crate::domain::exception::Exception;
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::store::desk::Limit;
-use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
+use crate::store::lookups::{Bounds, Exceptions, Newer, Selection, Stats, TicketView};
 use crate::store::rows::{self, HistoryRow};
 use crate::store::{StoredEntry, ViewError, Views};
 
@@ -26,7 +26,7 @@ const LOOK_UP_MAX: Duration = Duration::from_secs(6);
 
 /// A statement of a list serves every filter: it is planned for the values it is given. Which index leads it is written in it, and
 /// reading the whole table, or all of a range to sort it, never is what was meant.
-const SETTINGS: [(&str, &str); 6] = [
+pub const SETTINGS: [(&str, &str); 6] = [
     ("default_transaction_read_only", "on"),
     ("statement_timeout", "5s"),
     ("plan_cache_mode", "force_custom_plan"),
@@ -51,12 +51,20 @@ pub fn statements() -> impl Iterator<Item = &'static str> {
 /// Answers look-ups from a Postgres database.
 pub struct PostgresViews {
     pool: PgPool,
+    bounds: Bounds,
 }
 
 impl PostgresViews {
     /// Connects when it is first asked.
     pub fn new(url: &str) -> Result<Self, BadUrl> {
-        Ok(Self { pool: lent::pool(url, "reprieve views", &SETTINGS)? })
+        Ok(Self { pool: lent::pool(url, "reprieve views", &SETTINGS)?, bounds: Bounds::default() })
+    }
+
+    /// Looks no further than this for one page, instead of as far as is good.
+    #[must_use]
+    pub fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 }
 
@@ -86,7 +94,7 @@ impl Views for PostgresViews {
         after: Option<Newer>,
         limit: Limit,
     ) -> Result<Exceptions, ViewError> {
-        with!(self, connection => list::exceptions(connection, selection, after, limit))
+        with!(self, connection => list::exceptions(connection, selection, after, limit, self.bounds))
     }
 
     async fn ticket(&self, id: &TicketId, limit: Limit) -> Result<Option<TicketView>, ViewError> {

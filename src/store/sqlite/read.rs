@@ -25,7 +25,7 @@ FROM exceptions WHERE id IN (SELECT value FROM json_each(?1))";
 const TICKETS: &str = "\
 SELECT id, earliest_due_date, approved, last_event_at FROM tickets WHERE id IN (SELECT value FROM json_each(?1))";
 
-/// The two conditions are those of the partial indexes. Only keys: most of these exceptions are loaded already.
+/// The first condition is that of the partial index. Only keys: most of these exceptions are loaded already.
 const LIVE: &str = "\
 SELECT key FROM exceptions
 WHERE ticket_id IN (SELECT value FROM json_each(?1)) AND status IN ('requested', 'under_review')

@@ -17,7 +17,7 @@ use super::lent::{Access, Lender};
 use crate::domain::exception::Exception;
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::store::desk::Limit;
-use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
+use crate::store::lookups::{Bounds, Exceptions, Newer, Selection, Stats, TicketView};
 use crate::store::rows::{self, ExceptionRow, HistoryRow};
 use crate::store::{StoredEntry, ViewError, Views};
 
@@ -38,12 +38,20 @@ pub(super) const ONE: &[&str] = &[EXCEPTION, HISTORY];
 /// Answers look-ups from a file.
 pub struct SqliteViews {
     lender: Lender,
+    bounds: Bounds,
 }
 
 impl SqliteViews {
     /// Opens the file when it is asked.
     pub fn new(file: &Path) -> Self {
-        Self { lender: Lender::of(file, LOOK_UP_MAX) }
+        Self { lender: Lender::of(file, LOOK_UP_MAX), bounds: Bounds::default() }
+    }
+
+    /// Looks no further than this for one page, instead of as far as is good.
+    #[must_use]
+    pub fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 }
 
@@ -67,7 +75,7 @@ impl Views for SqliteViews {
         after: Option<Newer>,
         limit: Limit,
     ) -> Result<Exceptions, ViewError> {
-        with!(self, connection => list::exceptions(connection, selection, after, limit))
+        with!(self, connection => list::exceptions(connection, selection, after, limit, self.bounds))
     }
 
     async fn ticket(&self, id: &TicketId, limit: Limit) -> Result<Option<TicketView>, ViewError> {

@@ -6,6 +6,7 @@ pub(crate) mod desk;
 pub(crate) mod edit;
 pub(crate) mod failures;
 pub(crate) mod faults;
+pub(crate) mod lists;
 pub(crate) mod lookups;
 pub(crate) mod notes;
 pub(crate) mod outbox;
@@ -47,6 +48,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         submissions::a_submission_shows_its_ticket_as_it_was,
         submissions::a_rule_set_is_kept_once,
         submissions::a_rule_set_of_a_refused_turn_comes_with_the_next,
+        lists::every_combination_finds_what_a_plain_filter_finds,
         lookups::each_filter_finds_its_exceptions,
         lookups::lists_have_no_gap_and_no_double_however_many_there_are,
         lookups::a_ticket_is_shown_with_its_newest_exceptions,

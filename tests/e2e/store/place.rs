@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use reprieve::health::Light;
 use reprieve::store::audit::Audit;
 use reprieve::store::desk::Desk;
+use reprieve::store::lookups::Bounds;
 use reprieve::store::submissions::Submissions;
 use reprieve::store::{Committed, Plan, Store, StoreError, Views, Wanted};
 use sqlx::AssertSqlSafe;
@@ -25,7 +26,12 @@ pub(crate) trait Place {
     /// A store on it, another at each call, whether the schema is there or not.
     fn store(&self, light: Light, outbox_max: u64) -> Opened;
 
-    fn views(&self) -> Box<dyn Views>;
+    fn views(&self) -> Box<dyn Views> {
+        self.views_within(Bounds::default())
+    }
+
+    /// Views that look no further than this for one page.
+    fn views_within(&self, bounds: Bounds) -> Box<dyn Views>;
 
     fn desk(&self) -> Box<dyn Desk>;
 

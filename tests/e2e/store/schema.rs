@@ -193,15 +193,62 @@ pub(crate) async fn a_database_that_forgets_is_refused(url: &str) {
     migrate::check(url, FsyncOff::Allowed).await.expect("asked for");
 }
 
+/// Of lists only the keys of a block are sorted, and whatever is read of exceptions is read by a condition on an index.
+pub(crate) async fn every_list_is_led_by_its_index(url: &str) {
+    open(url).await;
+    let mut connection = plain(url).await;
+    for (setting, value) in views::SETTINGS {
+        raw_sql(AssertSqlSafe(format!("SET {setting} = '{value}'"))).execute(&mut connection).await.expect("a setting");
+    }
+    let values = [
+        "'{approved,denied}'",
+        "'{in_force,none}'",
+        "'{low}'",
+        "'SEC-1'",
+        "'zoe'",
+        "'dana'",
+        "'2026-11-25'",
+        "'2026-12-25'",
+        "'EX'",
+        "'EX~'",
+        "'ex'",
+        "'ex~'",
+        "90000",
+        "51",
+        "20000",
+        "0",
+        "20",
+        "256",
+    ];
+    let mut walked = Vec::new();
+    for sql in views::statements().filter(|sql| sql.contains("generate_series")) {
+        let plan = explained(&mut connection, sql, &|count| values[..count].to_vec()).await;
+        for node in plan.split("->").filter(|node| node.contains(" on exceptions")) {
+            assert!(node.contains("Index Cond: "), "{sql}\n{plan}");
+        }
+        let led =
+            ["exceptions_ticket", "exceptions_requester"].into_iter().filter(|index| plan.matches(index).count() > 1);
+        walked.push(led.collect::<Vec<_>>().join(" "));
+        let stated = plan.matches("exceptions_state").count();
+        assert!(stated == 1 || stated == 2, "{sql}\n{plan}");
+        assert!(plan.contains("exceptions_named"), "{sql}\n{plan}");
+    }
+    assert_eq!(walked, ["", "exceptions_ticket", "exceptions_requester"]);
+}
+
 async fn plan_of(connection: &mut PgConnection, sql: &str) -> String {
+    explained(connection, sql, &|count| vec!["NULL"; count]).await
+}
+
+async fn explained(connection: &mut PgConnection, sql: &str, values: &dyn Fn(usize) -> Vec<&'static str>) -> String {
     raw_sql(AssertSqlSafe(format!("PREPARE statement AS {sql}"))).execute(&mut *connection).await.expect(sql);
     let parameters: i32 =
         query_scalar("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'statement'")
             .fetch_one(&mut *connection)
             .await
             .expect("prepared");
-    let nulls: Vec<&str> = (0..parameters).map(|_| "NULL").collect();
-    let arguments = if nulls.is_empty() { String::new() } else { format!("({})", nulls.join(", ")) };
+    let values = values(usize::try_from(parameters).expect("a count"));
+    let arguments = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
     let explain = format!("EXPLAIN EXECUTE statement{arguments}");
     let rows = raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await.expect(sql);
     raw_sql("DEALLOCATE statement").execute(connection).await.expect("deallocated");

@@ -1,6 +1,5 @@
-//! Lists of exceptions: the statements behind [`search`]. Each page is found by one index, which is written in its statement: a `LIMIT` within
-//! keeps the other conditions out, so that no planner believes in a better way. It is twice what is looked at, so that it cuts nothing off when rows
-//! come in between.
+//! Lists of exceptions: the statements behind [`search`]. Which index leads through a block is written in each of them; a `LIMIT` or an `OFFSET`
+//! within keeps other conditions out, so that no planner believes in a better way.
 
 use chrono::NaiveDate;
 use sqlx::postgres::PgConnection;
@@ -10,14 +9,14 @@ use super::super::{Fault, read};
 use crate::domain::exception::Exception;
 use crate::domain::ids::{TicketId, UserId};
 use crate::store::desk::{Limit, Page};
-use crate::store::lookups::{Driver, Exceptions, LOOKED_AT_MAX, Newer, Probe, Searched, Selection, TicketView, search};
+use crate::store::lookups::{Bounds, Exceptions, Found, Lead, Newer, Searched, Selection, Stretch, TicketView, search};
 
-/// What an exception has to be beside its state, by the parameters from the third to the twelfth; `NULL`, or an empty list, asks
-/// nothing.
+/// What an exception has to be, by the first twelve parameters; `NULL`, or an empty list of severities, asks nothing.
 macro_rules! fits {
     () => {
         "\
-(cardinality($3::text[]) = 0 OR x.severity = ANY($3::text[]))
+x.status = ANY($1::text[]) AND x.enforcement = ANY($2::text[])
+AND (cardinality($3::text[]) = 0 OR x.severity = ANY($3::text[]))
 AND ($4::text IS NULL OR x.ticket_id = $4::text)
 AND ($5::text IS NULL OR x.requester = $5::text)
 AND ($6::text IS NULL OR x.reviewers @> ARRAY[$6::text])
@@ -30,113 +29,115 @@ AND (
     };
 }
 
-/// Of these, what is meant, the newest first.
-macro_rules! meant {
-    ($from:literal) => {
+/// What the states, the days and the severities lead to in a block, from the index alone.
+macro_rules! by_state {
+    () => {
+        "\
+SELECT e.key FROM UNNEST($1::text[], $2::text[]) AS s (status, enforcement) CROSS JOIN LATERAL (
+  SELECT e.key FROM exceptions AS e
+  WHERE (e.key >> 12) = b.block AND e.status = s.status AND e.enforcement = s.enforcement
+  AND ($7::date IS NULL OR e.runs_until >= $7::date) AND ($8::date IS NULL OR e.runs_until < $8::date)
+  AND (cardinality($3::text[]) = 0 OR e.severity = ANY($3::text[])) AND e.key < $13::bigint
+  OFFSET 0
+) AS e"
+    };
+}
+
+/// Those of a block by an index that ends with the key.
+macro_rules! in_block {
+    ($named:literal) => {
         concat!(
-            "SELECT x.key FROM (",
-            $from,
-            ") AS x WHERE x.status = ANY($1::text[]) AND x.enforcement = ANY($2::text[]) AND ",
-            fits!(),
-            "
-AND x.key >= $13::bigint AND x.key < $14::bigint
-ORDER BY x.key DESC LIMIT $15::bigint"
+            "SELECT e.key FROM exceptions AS e WHERE ",
+            $named,
+            " AND e.key >= b.block << 12 AND e.key < least((b.block + 1) << 12, $13::bigint)"
         )
     };
 }
 
-const BY_KEY: &str = meant!(
-    "\
-SELECT * FROM exceptions WHERE key >= $13::bigint AND key < $14::bigint ORDER BY key DESC LIMIT 10000"
-);
+/// Block by block, the newest first, what is looked at in each, and of that what is meant. What is joined with `LATERAL` is done for each
+/// row as it comes, in order, and no further than the limit asks: nothing is sorted but the keys of one block. The last one that may be
+/// looked at comes whether it is meant or not. A beginning that many ids have, a year for one, keeps blocks out, unless a ticket or a requester
+/// begins so too.
+macro_rules! walk {
+    ($($in_block:expr),+) => {
+        concat!(
+            "\
+SELECT f.key, f.fits, f.looked_at = $15::bigint AS is_last FROM (
+  SELECT x.key, (",
+            fits!(),
+            ") IS TRUE AS fits, row_number() OVER () AS looked_at
+  FROM (SELECT
+    $9::text IS NULL
+    OR EXISTS (SELECT FROM exceptions WHERE ticket_id >= $9::text AND ticket_id < $10::text)
+    OR EXISTS (SELECT FROM exceptions WHERE requester COLLATE \"C\" >= $11::text AND requester COLLATE \"C\" < $12::text) OFFSET 0
+  ) AS q (is_anywhere)
+  CROSS JOIN LATERAL generate_series($17::bigint, $16::bigint, -1) AS b (block)
+  CROSS JOIN LATERAL (
+    SELECT WHERE q.is_anywhere
+    UNION ALL
+    (SELECT FROM exceptions AS e WHERE e.key / 4096 = b.block AND e.id >= $9::text AND e.id < $10::text AND NOT q.is_anywhere LIMIT 1)
+    LIMIT 1
+  ) AS begun
+",
+            $($in_block,)+
+            "
+  CROSS JOIN LATERAL (SELECT * FROM exceptions WHERE key = k.key OFFSET 0) AS x
+  LIMIT $15::bigint
+) AS f WHERE f.fits OR f.looked_at = $15::bigint LIMIT $14::bigint"
+        )
+    };
+}
 
-const BY_TICKET: &str = meant!(
-    "\
-SELECT * FROM exceptions WHERE ticket_id = $4::text AND key >= $13::bigint AND key < $14::bigint
-ORDER BY ticket_id DESC, key DESC LIMIT 10000"
-);
+/// As `walk`, through blocks where something has the name and something the state. What is looked at is what is fewer; where both are many
+/// it is what has the state.
+macro_rules! walk_named {
+    ($named:literal) => {
+        walk!(
+            "  CROSS JOIN LATERAL (SELECT ARRAY(",
+            in_block!($named),
+            " LIMIT $18::bigint + 1) OFFSET 0) AS named (keys)
+  CROSS JOIN LATERAL (SELECT ARRAY(SELECT e.key FROM (",
+            by_state!(),
+            ") AS e WHERE cardinality(named.keys) > 0 LIMIT $18::bigint + 1) OFFSET 0) AS stated (keys)
+  CROSS JOIN LATERAL (SELECT
+    CASE WHEN cardinality(stated.keys) < cardinality(named.keys) THEN stated.keys ELSE named.keys END OFFSET 0
+  ) AS fewer (keys)
+  CROSS JOIN LATERAL (
+    SELECT UNNEST(fewer.keys) AS key WHERE cardinality(fewer.keys) <= $18::bigint
+    UNION ALL
+    SELECT e.key FROM (",
+            by_state!(),
+            ") AS e WHERE cardinality(fewer.keys) > $18::bigint
+    ORDER BY key DESC
+  ) AS k"
+        )
+    };
+}
+
+const BY_STATE: &str = walk!("  CROSS JOIN LATERAL (", by_state!(), " ORDER BY key DESC) AS k");
+
+const BY_TICKET: &str = walk_named!("e.ticket_id = $4::text");
 
 /// The collation is that of the index.
-const BY_REQUESTER: &str = meant!(
-    "\
-SELECT * FROM exceptions WHERE requester COLLATE \"C\" = $5::text AND key >= $13::bigint AND key < $14::bigint
-ORDER BY requester COLLATE \"C\" DESC, key DESC LIMIT 10000"
-);
+const BY_REQUESTER: &str = walk_named!("e.requester COLLATE \"C\" = $5::text");
 
-/// The condition on the status is that of the index.
-const BY_REVIEWER: &str = meant!(
+/// All whose names begin so, if these are few.
+const BY_BEGINNING: &str = concat!(
     "\
-SELECT * FROM exceptions WHERE reviewers @> ARRAY[$6::text] AND status IN ('requested', 'under_review') OFFSET 0"
-);
-
-const BY_DATES: &str = meant!(
-    "\
-SELECT x.* FROM UNNEST($1::text[], $2::text[]) AS s (status, enforcement)
-CROSS JOIN LATERAL (
-  SELECT * FROM exceptions AS e
-  WHERE e.status = s.status AND e.enforcement = s.enforcement
-  AND e.runs_until >= coalesce($7::date, '-infinity') AND e.runs_until < coalesce($8::date, 'infinity') LIMIT 10000
-) AS x OFFSET 0"
-);
-
-const BY_BEGINNING: &str = meant!(
-    "\
-SELECT * FROM exceptions WHERE key = ANY(ARRAY(
-  (SELECT key FROM exceptions WHERE id >= $9::text AND id < $10::text LIMIT 10000)
-  UNION
-  (SELECT key FROM exceptions WHERE ticket_id >= $9::text AND ticket_id < $10::text LIMIT 10000)
-  UNION
-  (SELECT key FROM exceptions WHERE requester COLLATE \"C\" >= $11::text AND requester COLLATE \"C\" < $12::text LIMIT 10000)
-)) OFFSET 0"
-);
-
-/// One range of the index for each state and severity, each in order, with all conditions: no more of one than a page holds.
-const BY_STATE: &str = concat!(
-    "\
-SELECT f.key FROM UNNEST($1::text[], $2::text[]) AS s (status, enforcement) CROSS JOIN UNNEST($16::text[]) AS v (severity)
-CROSS JOIN LATERAL (
-  SELECT x.key FROM (
-    SELECT * FROM exceptions AS e
-    WHERE e.status = s.status AND e.enforcement = s.enforcement AND e.severity = v.severity
-    AND e.key >= $13::bigint AND e.key < $14::bigint
-    ORDER BY e.status DESC, e.enforcement DESC, e.severity DESC, e.key DESC LIMIT 10000
-  ) AS x WHERE ",
+SELECT x.key, true AS fits, false AS is_last FROM (
+  SELECT n.key FROM (
+    SELECT key FROM exceptions WHERE id >= $9::text AND id < $10::text
+    UNION
+    SELECT key FROM exceptions WHERE ticket_id >= $9::text AND ticket_id < $10::text
+    UNION
+    SELECT key FROM exceptions WHERE requester COLLATE \"C\" >= $11::text AND requester COLLATE \"C\" < $12::text
+  ) AS n WHERE n.key < $13::bigint ORDER BY n.key DESC
+) AS k
+CROSS JOIN LATERAL (SELECT * FROM exceptions WHERE key = k.key OFFSET 0) AS x
+WHERE ",
     fits!(),
-    "
-  ORDER BY x.key DESC LIMIT $15::bigint
-) AS f
-ORDER BY f.key DESC LIMIT $15::bigint"
+    " LIMIT $14::bigint"
 );
-
-const FLOOR_BY_KEY: &str =
-    "SELECT key FROM exceptions WHERE key < $1::bigint ORDER BY key DESC OFFSET $2::bigint LIMIT 1";
-
-const FLOOR_BY_TICKET: &str = "\
-SELECT key FROM exceptions WHERE ticket_id = $3::text AND key < $1::bigint
-ORDER BY ticket_id DESC, key DESC OFFSET $2::bigint LIMIT 1";
-
-const FLOOR_BY_REQUESTER: &str = "\
-SELECT key FROM exceptions WHERE requester COLLATE \"C\" = $3::text AND key < $1::bigint
-ORDER BY requester COLLATE \"C\" DESC, key DESC OFFSET $2::bigint LIMIT 1";
-
-/// Every range may be looked at as far as the others.
-const FLOOR_BY_STATE: &str = "\
-SELECT max(f.key) FROM UNNEST($3::text[], $4::text[]) AS s (status, enforcement) CROSS JOIN UNNEST($5::text[]) AS v (severity)
-CROSS JOIN LATERAL (
-  SELECT e.key FROM exceptions AS e
-  WHERE e.status = s.status AND e.enforcement = s.enforcement AND e.severity = v.severity AND e.key < $1::bigint
-  ORDER BY e.status DESC, e.enforcement DESC, e.severity DESC, e.key DESC OFFSET $2::bigint LIMIT 1
-) AS f";
-
-const COUNT_BY_DATES: &str = "\
-SELECT count(*) FROM (
-  SELECT FROM UNNEST($2::text[], $3::text[]) AS s (status, enforcement)
-  CROSS JOIN LATERAL (
-    SELECT FROM exceptions AS e
-    WHERE e.status = s.status AND e.enforcement = s.enforcement
-    AND e.runs_until >= coalesce($4::date, '-infinity') AND e.runs_until < coalesce($5::date, 'infinity') LIMIT $1::bigint + 1
-  ) AS x LIMIT $1::bigint + 1
-) AS x";
 
 const COUNT_BY_BEGINNING: &str = "\
 SELECT count(*) FROM (
@@ -147,34 +148,43 @@ SELECT count(*) FROM (
   (SELECT FROM exceptions WHERE requester COLLATE \"C\" >= $4::text AND requester COLLATE \"C\" < $5::text LIMIT $1::bigint + 1)
 ) AS x";
 
+/// Those of one reviewer are few, and in no order. The condition on the status is that of the index.
+const BY_REVIEWER: &str = concat!(
+    "\
+SELECT x.key, true AS fits, false AS is_last FROM (
+  SELECT * FROM exceptions WHERE reviewers @> ARRAY[$6::text] AND status IN ('requested', 'under_review') OFFSET 0
+) AS x WHERE ",
+    fits!(),
+    "
+AND x.key < $13::bigint ORDER BY x.key DESC LIMIT $14::bigint"
+);
+
 /// Turns keep the count.
 const COUNT_BY_REVIEWER: &str = "SELECT open_assignments FROM reviewers WHERE id = $1::text";
+
+const NEWEST: &str = "SELECT key FROM exceptions WHERE key < $1::bigint ORDER BY key DESC LIMIT 1";
 
 const EXCEPTIONS: &str = "\
 SELECT key, id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE key = ANY($1::bigint[])";
 
+/// The condition on the enforcement is that of the partial index.
 const TICKET: &str = "\
-SELECT
-  (SELECT x.runs_until FROM exceptions AS x WHERE x.ticket_id = t.id AND x.enforcement IN ('pending', 'in_force')
-   ORDER BY x.key DESC LIMIT 1)
-FROM tickets AS t WHERE t.id = $1::text";
+SELECT (
+  SELECT x.runs_until FROM (
+    SELECT key, runs_until FROM exceptions WHERE ticket_id = t.id AND enforcement IN ('pending', 'in_force') OFFSET 0
+  ) AS x ORDER BY x.key DESC LIMIT 1
+) FROM tickets AS t WHERE t.id = $1::text";
 
 /// Every statement of this file.
 pub(super) const STATEMENTS: &[&str] = &[
-    BY_KEY,
+    BY_STATE,
     BY_TICKET,
     BY_REQUESTER,
-    BY_REVIEWER,
-    BY_DATES,
     BY_BEGINNING,
-    BY_STATE,
-    FLOOR_BY_KEY,
-    FLOOR_BY_TICKET,
-    FLOOR_BY_REQUESTER,
-    FLOOR_BY_STATE,
-    COUNT_BY_DATES,
     COUNT_BY_BEGINNING,
+    BY_REVIEWER,
     COUNT_BY_REVIEWER,
+    NEWEST,
     EXCEPTIONS,
     TICKET,
 ];
@@ -185,8 +195,9 @@ pub(super) async fn exceptions(
     selection: &Selection,
     after: Option<Newer>,
     limit: Limit,
+    bounds: Bounds,
 ) -> Result<Exceptions, Fault> {
-    let (keys, next) = search(&mut Table(connection), selection, after, limit).await?;
+    let (keys, next) = search(&mut Table(connection), selection, after, limit, bounds).await?;
     let mut items: Vec<(i64, Exception)> = Vec::new();
     if !keys.is_empty() {
         let rows: Vec<read::ExceptionRow> = query_as(EXCEPTIONS).bind(keys).fetch_all(connection).await?;
@@ -206,7 +217,7 @@ pub(super) async fn ticket(
         query_as(TICKET).bind(id.as_str()).fetch_optional(&mut *connection).await?;
     let Some((enforced_until,)) = found else { return Ok(None) };
     let selection = Selection { ticket: Some(id.clone()), ..Selection::default() };
-    let exceptions = exceptions(connection, &selection, None, limit).await?;
+    let exceptions = exceptions(connection, &selection, None, limit, Bounds::default()).await?;
     let newest = exceptions.items.first().map(Exception::runs_until);
     let view = |date| TicketView { id: id.clone(), current_due_date: date, exceptions };
     Ok(enforced_until.or(newest).map(view))
@@ -217,66 +228,66 @@ struct Table<'c>(&'c mut PgConnection);
 impl Searched for Table<'_> {
     type Error = Fault;
 
-    async fn probe(&mut self, driver: Driver, selection: &Selection, before: i64) -> Result<Probe, Fault> {
-        let connection = &mut *self.0;
-        let (statuses, enforcements): (Vec<_>, Vec<_>) = selection.states().into_iter().unzip();
-        let severities = selection.each_severity();
-        let floor: Option<i64> = match driver {
-            Driver::All => {
-                query_scalar(FLOOR_BY_KEY).bind(before).bind(LOOKED_AT_MAX).fetch_optional(connection).await?
-            }
-            Driver::Ticket => {
-                let query = query_scalar(FLOOR_BY_TICKET).bind(before).bind(LOOKED_AT_MAX);
-                query.bind(selection.ticket.as_ref().map(TicketId::as_str)).fetch_optional(connection).await?
-            }
-            Driver::Requester => {
-                let query = query_scalar(FLOOR_BY_REQUESTER).bind(before).bind(LOOKED_AT_MAX);
-                query.bind(selection.requester.as_ref().map(UserId::as_str)).fetch_optional(connection).await?
-            }
-            Driver::States => {
-                let query = query_scalar(FLOOR_BY_STATE).bind(before).bind(each(&statuses, severities));
-                query.bind(statuses).bind(enforcements).bind(severities).fetch_one(connection).await?
-            }
-            Driver::Dates => {
-                let (from, until) = selection.dates();
-                let query = query_scalar(COUNT_BY_DATES).bind(LOOKED_AT_MAX).bind(statuses).bind(enforcements);
-                return Ok(counted(query.bind(from).bind(until).fetch_one(connection).await?));
-            }
-            Driver::Beginning => {
-                let [from, until, person, last] = selection.beginnings().unwrap_or_default();
-                let query = query_scalar(COUNT_BY_BEGINNING).bind(LOOKED_AT_MAX).bind(from).bind(until);
-                return Ok(counted(query.bind(person).bind(last).fetch_one(connection).await?));
-            }
-            Driver::Reviewer => {
-                let query = query_scalar(COUNT_BY_REVIEWER).bind(selection.reviewer.as_ref().map(UserId::as_str));
-                let open: Option<i32> = query.fetch_optional(connection).await?;
-                return Ok(counted(open.unwrap_or(0).into()));
-            }
-        };
-        Ok(floor.map_or(Probe::Few, Probe::Many))
+    async fn newest(&mut self, before: i64) -> Result<Option<i64>, Fault> {
+        Ok(query_scalar(NEWEST).bind(before).fetch_optional(&mut *self.0).await?)
     }
 
-    async fn keys(
-        &mut self,
-        driver: Driver,
-        selection: &Selection,
-        (from, before): (i64, i64),
-        most: i64,
-    ) -> Result<Vec<i64>, Fault> {
-        let statement = match driver {
-            Driver::All => BY_KEY,
-            Driver::Ticket => BY_TICKET,
-            Driver::Requester => BY_REQUESTER,
-            Driver::Reviewer => BY_REVIEWER,
-            Driver::Dates => BY_DATES,
-            Driver::Beginning => BY_BEGINNING,
-            Driver::States => BY_STATE,
+    async fn find(&mut self, selection: &Selection, stretch: Stretch, most: i64) -> Result<Found, Fault> {
+        if let Some(statement) = self.few(selection, stretch.bounds.looked_at).await? {
+            let rows = self.rows(statement, selection, stretch, most).await?;
+            return Ok(Found { keys: rows.into_iter().map(|row| row.key).collect(), floor: 0 });
+        }
+        let statement = match selection.lead() {
+            Lead::Ticket => BY_TICKET,
+            Lead::Requester => BY_REQUESTER,
+            Lead::State => BY_STATE,
         };
+        let rows = self.rows(statement, selection, stretch, most).await?;
+        let floor = rows.iter().find(|row| row.is_last).map_or(stretch.floor(), |row| row.key);
+        Ok(Found { keys: rows.into_iter().filter_map(|row| row.fits.then_some(row.key)).collect(), floor })
+    }
+}
+
+/// What was looked at.
+#[derive(sqlx::FromRow)]
+struct Row {
+    key: i64,
+    fits: bool,
+    is_last: bool,
+}
+
+impl Table<'_> {
+    /// The statement that looks at all that a filter leads to, if that is few.
+    async fn few(&mut self, selection: &Selection, most: i64) -> Result<Option<&'static str>, Fault> {
+        if let Some(reviewer) = &selection.reviewer {
+            let query = query_scalar(COUNT_BY_REVIEWER).bind(reviewer.as_str());
+            let open: Option<i32> = query.fetch_optional(&mut *self.0).await?;
+            if i64::from(open.unwrap_or(0)) <= most {
+                return Ok(Some(BY_REVIEWER));
+            }
+        }
+        if let Some([from, until, person, last]) = selection.beginnings() {
+            let query = query_scalar(COUNT_BY_BEGINNING).bind(most).bind(from).bind(until);
+            let count: i64 = query.bind(person).bind(last).fetch_one(&mut *self.0).await?;
+            if count <= most {
+                return Ok(Some(BY_BEGINNING));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn rows(
+        &mut self,
+        statement: &'static str,
+        selection: &Selection,
+        stretch: Stretch,
+        most: i64,
+    ) -> Result<Vec<Row>, Fault> {
         let (statuses, enforcements): (Vec<_>, Vec<_>) = selection.states().into_iter().unzip();
         let (first_day, end_day) = selection.dates();
         let [ids, ids_end, people, people_end] =
             selection.beginnings().map_or([const { None }; 4], |texts| texts.map(Some));
-        let query = query_scalar(statement)
+        let query = query_as(statement)
             .bind(statuses)
             .bind(enforcements)
             .bind(&selection.severities)
@@ -289,20 +300,16 @@ impl Searched for Table<'_> {
             .bind(ids_end)
             .bind(people)
             .bind(people_end)
-            .bind(from)
-            .bind(before)
+            .bind(stretch.before)
             .bind(most);
-        let query = if driver == Driver::States { query.bind(selection.each_severity()) } else { query };
+        let query = match statement {
+            BY_BEGINNING | BY_REVIEWER => query,
+            _ => query.bind(stretch.bounds.looked_at).bind(stretch.first_block).bind(stretch.last_block),
+        };
+        let query = match statement {
+            BY_TICKET | BY_REQUESTER => query.bind(stretch.bounds.few),
+            _ => query,
+        };
         Ok(query.fetch_all(&mut *self.0).await?)
     }
-}
-
-fn counted(count: i64) -> Probe {
-    if count <= LOOKED_AT_MAX { Probe::Few } else { Probe::Unordered }
-}
-
-/// How many of each range may be looked at.
-fn each(statuses: &[&str], severities: &[&str]) -> i64 {
-    let ranges = i64::try_from(statuses.len() * severities.len()).unwrap_or(1);
-    LOOKED_AT_MAX / ranges.max(1)
 }

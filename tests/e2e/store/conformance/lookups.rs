@@ -14,7 +14,7 @@ use reprieve::store::{Changes, Views, Wanted};
 use crate::store::material::{decide, exception, failure, id, ticket_id, turn, user, write};
 use crate::store::place::{Place, sql};
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     parse_time("2026-11-24T09:00:00Z").expect("a time")
 }
 
@@ -22,11 +22,11 @@ fn day(text: &str) -> NaiveDate {
     parse_date(text).expect("a date")
 }
 
-fn limit(number: &str) -> Limit {
+pub(super) fn limit(number: &str) -> Limit {
     number.parse().expect("a limit")
 }
 
-fn selection(filters: &[(&str, &str)]) -> Selection {
+pub(super) fn selection(filters: &[(&str, &str)]) -> Selection {
     let mut selection = Selection::default();
     for (name, value) in filters {
         assert!(selection.set(name, value, now()).expect("a value"), "{name}");
@@ -57,12 +57,12 @@ fn seven() -> Changes {
     Changes { exceptions: all, ..Changes::default() }
 }
 
-async fn all(views: &dyn Views, selection: &Selection, limit: Limit) -> (Vec<String>, Vec<usize>) {
+pub(super) async fn all(views: &dyn Views, selection: &Selection, limit: Limit) -> (Vec<String>, Vec<usize>) {
     let (mut ids, mut pages, mut after) = (Vec::new(), Vec::new(), None);
     loop {
         let page = views.exceptions(selection, after, limit).await.expect("a page");
         pages.push(page.items.len());
-        assert!(pages.len() < 99, "no end: {pages:?}");
+        assert!(pages.len() < 999, "no end: {pages:?}");
         ids.extend(page.items.iter().map(|exception| exception.id.to_string()));
         // As it comes back from a caller.
         after = page.next.map(|cursor| cursor.to_string().parse::<Newer>().expect("a cursor"));

@@ -5,6 +5,7 @@ use reprieve::health::Light;
 use reprieve::store::Views;
 use reprieve::store::audit::Audit;
 use reprieve::store::desk::Desk;
+use reprieve::store::lookups::Bounds;
 use reprieve::store::postgres::audit::PostgresAudit;
 use reprieve::store::postgres::desk::PostgresDesk;
 use reprieve::store::postgres::submissions::PostgresSubmissions;
@@ -36,8 +37,8 @@ impl Place for PostgresPlace {
         Opened(Box::new(PostgresStore::new(&self.0, light, outbox_max).expect("a URL")))
     }
 
-    fn views(&self) -> Box<dyn Views> {
-        Box::new(PostgresViews::new(&self.0).expect("a URL"))
+    fn views_within(&self, bounds: Bounds) -> Box<dyn Views> {
+        Box::new(PostgresViews::new(&self.0).expect("a URL").within(bounds))
     }
 
     fn desk(&self) -> Box<dyn Desk> {

@@ -7,6 +7,7 @@ use reprieve::health::Light;
 use reprieve::store::Views;
 use reprieve::store::audit::Audit;
 use reprieve::store::desk::Desk;
+use reprieve::store::lookups::Bounds;
 use reprieve::store::sqlite::audit::SqliteAudit;
 use reprieve::store::sqlite::desk::SqliteDesk;
 use reprieve::store::sqlite::submissions::SqliteSubmissions;
@@ -43,8 +44,8 @@ impl Place for SqlitePlace {
         Opened(Box::new(SqliteStore::new(&self.0, light, Outlet::Outbox { max: outbox_max })))
     }
 
-    fn views(&self) -> Box<dyn Views> {
-        Box::new(SqliteViews::new(&self.0))
+    fn views_within(&self, bounds: Bounds) -> Box<dyn Views> {
+        Box::new(SqliteViews::new(&self.0).within(bounds))
     }
 
     fn desk(&self) -> Box<dyn Desk> {
