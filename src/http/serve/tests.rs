@@ -72,6 +72,11 @@ async fn probes_are_answered_while_every_connection_is_held() {
     for idle in ["", "GET /li", LIVEZ] {
         let tail = FakeTail::default();
         let (address, server) = served(State { tail: Arc::new(tail.clone()), ..state(None) }).await;
+        // First, so that they have been silent longest.
+        let mut busy = Vec::new();
+        for _ in 0..3 {
+            busy.push(connected(address, SLOW).await);
+        }
         let mut streams = Vec::new();
         for _ in 0..32 {
             let mut stream = connected(address, STREAM).await;
@@ -85,10 +90,6 @@ async fn probes_are_answered_while_every_connection_is_held() {
                 read_until(&mut stream, ALIVE).await;
             }
             held.push(stream);
-        }
-        let mut busy = Vec::new();
-        for _ in 0..3 {
-            busy.push(connected(address, SLOW).await);
         }
         for _ in 0..20 {
             let asked = Instant::now();
