@@ -22,9 +22,10 @@ const INCOMPATIBLE: &str = "UPDATE schema_compatibility SET oldest_compatible = 
 const OLDER: &str = "DELETE FROM _sqlx_migrations WHERE version = 5";
 const FOREIGN: &str = "UPDATE _sqlx_migrations SET checksum = 'x' WHERE version = 4";
 
-/// Runs a command to its end; all it said, and its exit code.
+/// Runs a command to its end; all it said, and its exit code. A worker that starts all the same would never end.
 async fn said(setup: &WorkerSetup, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = setup.cli(arguments).await;
+    let output = tokio::time::timeout(SOON, setup.cli(arguments)).await;
+    let output = output.unwrap_or_else(|_| panic!("reprieve {}: it does not end", arguments.join(" ")));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout) + &text(&output.stderr))
 }
