@@ -175,8 +175,8 @@ fn read(values: &mut Values) -> Option<Config> {
     let links_exception = values.text("links.exception", |text| visible(text, 0, LINK_LENGTH_MAX));
     let rules = values.text("rules", |text| visible(text, 1, LINK_LENGTH_MAX).map(PathBuf::from));
     let source = values.text("source", |text| visible(text, 1, SOURCE_LENGTH_MAX));
+    check_embedded(values, database_url.as_ref(), amqp_url.as_ref());
     let trust = trust::read(std::mem::take(&mut values.0.trust), &mut values.0.faults);
-    check_embedded(values, database_url.as_ref(), amqp_url.as_ref(), trust.as_ref());
     let clock_offset = values.offset("clock.offset");
     let log_format = values.word("log.format").map(|place| match place {
         1 => LogFormat::Human,
@@ -268,7 +268,7 @@ fn check_sqlite_path(path: &str) -> Result<(), &'static str> {
 }
 
 /// The embedded broker keeps what it publishes in the file that the turns write, and knows no users.
-fn check_embedded(values: &mut Values, database: Option<&Secret>, broker: Option<&Secret>, trust: Option<&Trust>) {
+fn check_embedded(values: &mut Values, database: Option<&Secret>, broker: Option<&Secret>) {
     if !broker.is_some_and(is_embedded) {
         return;
     }
@@ -276,7 +276,7 @@ fn check_embedded(values: &mut Values, database: Option<&Secret>, broker: Option
         let message = "embedded: needs a database of its own: write DATABASE_URL=sqlite://FILE, or AMQP_URL=amqp://…";
         values.clash("amqp.url", message);
     }
-    if trust.is_some() {
+    if !values.0.trust.is_empty() {
         let message = "with AMQP_URL=embedded: there are no users of a broker to be told apart: remove it";
         values.clash("trust", message);
     }
@@ -290,7 +290,9 @@ fn check_token(token: &str) -> Result<(), &'static str> {
 fn check_prefix(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
     if text.len() > PREFIX_LENGTH_MAX || !text.bytes().all(allowed) {
-        return Err(format!("{text:?} is not up to {PREFIX_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : -"));
+        return Err(format!(
+            "{text:?} can begin no name: write up to {PREFIX_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : -"
+        ));
     }
     if text.starts_with("amq.") {
         return Err("names that begin with amq. belong to the broker: choose another prefix".to_owned());
@@ -301,7 +303,9 @@ fn check_prefix(text: &str) -> Result<String, String> {
 fn visible(text: &str, length_min: usize, length_max: usize) -> Result<String, String> {
     let length = text.chars().count();
     if !(length_min..=length_max).contains(&length) || text.chars().any(char::is_control) {
-        return Err(format!("{text:?} is not {length_min} to {length_max} characters without control characters"));
+        return Err(format!(
+            "{text:?} does not fit: write {length_min} to {length_max} characters, no control characters"
+        ));
     }
     Ok(text.to_owned())
 }

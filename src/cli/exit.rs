@@ -107,7 +107,7 @@ impl From<SchemaError> for ExitError {
 impl From<LockError> for ExitError {
     fn from(error: LockError) -> Self {
         let code = match error {
-            LockError::Held { .. } => Code::Refused,
+            LockError::Held { .. } | LockError::Names { .. } => Code::Refused,
             LockError::Io { .. } => Code::Unreachable,
         };
         Self::new(code, error.to_string())

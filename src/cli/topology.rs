@@ -22,6 +22,8 @@ pub(super) enum Command {
 struct Checked {
     ok: bool,
     problems: Vec<Problem>,
+    /// What is there, and may be other than it should: this user may not have it compared.
+    not_compared: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,8 +39,8 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
             output.object(&definitions, |_, _| table.trim_end().to_owned())
         }
         Command::Check => {
-            let problems = topology::check(&parts::rabbit(config)?).await?;
-            let checked = Checked { ok: problems.is_empty(), problems };
+            let topology::Checked { problems, not_compared } = topology::check(&parts::rabbit(config)?).await?;
+            let checked = Checked { ok: problems.is_empty(), problems, not_compared };
             output.object(&checked, checked_table)?;
             match checked.problems.len() {
                 0 => Ok(()),
@@ -53,9 +55,23 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
 }
 
 fn checked_table(checked: &Checked, paint: Paint) -> String {
-    if checked.ok {
-        return paint.good("the broker is as it should be");
-    }
     let line = |problem: &Problem| format!("{}: {}; {}", paint.bad(&problem.object), problem.what, problem.remedy);
-    checked.problems.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<_> = checked.problems.iter().map(line).collect();
+    lines.extend(not_compared(&checked.not_compared).map(|told| paint.warn(told)));
+    if lines.is_empty() {
+        lines.push(paint.good("the broker is as it should be"));
+    }
+    lines.join("\n")
+}
+
+/// What to say of that of which only the name is known.
+pub(super) fn not_compared(titles: &[String]) -> Option<String> {
+    if titles.is_empty() {
+        return None;
+    }
+    let titles = titles.join(", ");
+    Some(format!(
+        "{titles}: there, but type and arguments were not compared, for which the broker wants the right to configure: \
+         run `reprieve topology check` as a user that may declare"
+    ))
 }

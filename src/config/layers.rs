@@ -97,7 +97,7 @@ fn flags(texts: &[String], faults: &mut Vec<Fault>) -> Layer {
         };
         let Some((name, value)) = text.split_once('=') else {
             // The whole text may be a secret that was meant for something else, so it is not repeated.
-            fault("?", "expected KEY=VALUE".to_owned());
+            fault("?", "expected KEY=VALUE: write it like --set worker.batch_max=100".to_owned());
             continue;
         };
         match keys::find(name) {
@@ -130,7 +130,7 @@ fn environment(variables: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> L
                 Some(text) => {
                     layer.insert(name, Found { text: text.to_owned(), origin });
                 }
-                None => faults.push(Fault { key: name, origin, message: "is not UTF-8".to_owned() }),
+                None => faults.push(Fault { key: name, origin, message: "is not UTF-8: write it in UTF-8".to_owned() }),
             }
         } else if let Some(message) = unknown_variable(variable) {
             faults.push(Fault { key: variable.to_owned(), origin, message });
@@ -201,7 +201,9 @@ fn file(named: Option<&Path>, gathered: &mut Gathered) -> Result<Layer, ConfigEr
     // The library's own message would show the line, and with it perhaps a password.
     let table = DeTable::parse(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(&text, span.start));
-        ConfigError::File { place: format!("{}:{line}", path.display()), message: error.message().replace('\n', ", ") }
+        let why = error.message().replace('\n', ", ");
+        let message = format!("{why}; correct this line: `reprieve config example` shows how a file looks");
+        ConfigError::File { place: format!("{}:{line}", path.display()), message }
     })?;
     let Gathered { trust, faults, .. } = gathered;
     let mut reader = FileReader { path, text: &text, layer: Layer::new(), trust, faults };
@@ -237,7 +239,11 @@ impl FileReader<'_> {
                 DeValue::String(text) => Ok(text.to_string()),
                 DeValue::Integer(number) => Ok(number.to_string()),
                 DeValue::Boolean(switch) => Ok(switch.to_string()),
-                other => Err(format!("expected one plain value, found a {}", other.type_str())),
+                other => {
+                    let found = other.type_str();
+                    let written = key.get_ref();
+                    Err(format!("expected one plain value, found a {found}: write it like {written} = \"VALUE\""))
+                }
             };
             match text {
                 Ok(text) => {

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
+mod each;
+
 /// A file that is gone when the test is.
 struct TempFile(PathBuf);
 

@@ -41,7 +41,9 @@ fn types(value: &DeValue<'_>) -> Result<Vec<String>, String> {
             };
             items.iter().map(|item| text(item.get_ref())).collect()
         }
-        DeValue::Table(_) => Err("expected a list of types; a user with a dot in its name is put in quotes".to_owned()),
+        DeValue::Table(_) => {
+            Err(format!("expected a list of types, {written}; a user with a dot in its name is put in quotes"))
+        }
         other => Err(format!("expected a list of types, found a {}; {written}", other.type_str())),
     }
 }

@@ -8,6 +8,7 @@ use super::error::{Fault, Origin};
 use super::keys::{self, Form, Key};
 use super::layers::{Found, Gathered};
 use super::secret::Secret;
+use super::trust::TRUST;
 
 /// The texts, and the faults so far. A reader returns `None` where it has noted a fault.
 pub(super) struct Values(pub(super) Gathered);
@@ -33,16 +34,19 @@ impl Values {
     }
 
     pub(super) fn switch(&mut self, name: &str) -> Option<bool> {
-        self.read(name, |_, text| text.parse().map_err(|_| format!("{text:?} is neither true nor false")))
+        self.read(name, |_, text| {
+            text.parse().map_err(|_| format!("{text:?} is neither true nor false: write one of the two"))
+        })
     }
 
     pub(super) fn number<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
         self.read(name, |key, text| {
             let Form::Number(min, max) = key.form else { return Err(misused(key)) };
             let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-            number
-                .and_then(|number| T::try_from(number).ok())
-                .ok_or_else(|| format!("{text:?} is not a whole number between {min} and {max}"))
+            number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+                let like = key.default.unwrap_or("1");
+                format!("{text:?} is not a whole number between {min} and {max}; write it like {like}")
+            })
         })
     }
 
@@ -75,13 +79,15 @@ impl Values {
             words
                 .iter()
                 .position(|word| *word == text)
-                .ok_or_else(|| format!("{text:?} is none of {}", words.join(", ")))
+                .ok_or_else(|| format!("{text:?} is none of {}: write one of them", words.join(", ")))
         })
     }
 
     /// A fault of two settings together, told at one of them.
     pub(super) fn clash(&mut self, name: &str, message: &str) {
-        let origin = self.0.found.get(name).map_or(Origin::Default, |found| found.origin.clone());
+        let of_row = || self.0.trust.first().filter(|_| name == TRUST).map(|row| row.origin.clone());
+        let origin = self.0.found.get(name).map(|found| found.origin.clone()).or_else(of_row);
+        let origin = origin.unwrap_or(Origin::Default);
         self.0.faults.push(Fault { key: name.to_owned(), origin, message: message.to_owned() });
     }
 

@@ -3,29 +3,30 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
+use axum::http::Request;
 use axum::{Extension, Router};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 mod life;
+mod places;
 
 pub(super) use life::Conversation;
 use life::{Life, Watched};
+use places::{Place, Places};
 
-/// Most connections at a time; the next ones wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 256;
 /// Longest wait for a request's head, also on a connection kept alive: slow senders must not hold the connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection that has lived long enough answers what is in hand; longer than any answer may take, it is cut.
-const LAST_ANSWER_MAX: Duration = Duration::from_secs(12);
 /// After the shutdown began, running answers have so long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: it means that the process is out of file descriptors, which does not pass at once.
@@ -33,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` resolves, then lets running answers end, for a short while.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut places = Places::new();
     let (ending, _) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -43,20 +44,19 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
             () = &mut shutdown => break,
             // Reaped as they end, or the set would grow for ever.
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &free) => accepted,
+            accepted = accept(&listener, &mut places) => accepted,
         };
-        let Some((stream, peer, permit)) = accepted else { continue };
+        let Some((stream, peer, place)) = accepted else { continue };
         let (router, ending) = (router.clone(), ending.subscribe());
+        let life = Life::begin();
+        places.taken(&life);
         connections.spawn(async move {
-            let life = Life::begin();
             tokio::select! {
                 biased;
                 () = converse(stream, peer, router, ending, life.clone()) => {}
-                () = async { life.over().await; tokio::time::sleep(LAST_ANSWER_MAX).await } => {
-                    tracing::debug!("an HTTP connection lived too long and was cut");
-                }
+                () = life.cut() => tracing::debug!("an HTTP connection lived too long and was cut"),
             }
-            drop(permit);
+            drop(place);
         });
     }
     ending.send_replace(());
@@ -66,12 +66,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
-async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<Accepted> {
-    let permit = Arc::clone(free).acquire_owned().await.ok()?;
+/// Cancel safe: a connection that is accepted is given out at once.
+async fn accept(listener: &TcpListener, places: &mut Places) -> Option<(TcpStream, SocketAddr, Place)> {
+    let place = places.free().await?;
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Ok((stream, peer)) => Some((stream, peer, place)),
         Err(error) => {
             tracing::warn!("cannot accept an HTTP connection: {error}; if it stays, raise the limit of open files");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -83,7 +82,15 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<Accepte
 async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut ending: watch::Receiver<()>, life: Life) {
     let (over, conversation) = (life.clone(), Conversation::new(life.clone(), ending.clone()));
     let router = router.layer(Extension(ConnectInfo(peer))).layer(Extension(conversation));
-    let service = TowerToHyperService::new(router);
+    let routes = TowerToHyperService::new(router);
+    let asked = life.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (in_hand, answering) = (asked.asked(), routes.call(request));
+        async move {
+            // The answer goes out with its last frame, and takes along what says that it is in hand.
+            answering.await.map(|response| response.map(|body| body.map_frame(move |frame| (&in_hand, frame).1)))
+        }
+    });
     let stream = Watched { stream, life };
     let mut connection = pin!(
         http1::Builder::new()
@@ -108,3 +115,6 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut endin
         tracing::debug!("an HTTP connection ended early: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ pub(crate) async fn prepare(stage: &Stage) -> WorkerSetup {
 
 /// `RabbitMQ` 3.10 writes its registry of quorum queues down half a second after the last declaration. A broker killed before
 /// that comes back without the queue's log: whatever is routed to it is never confirmed.
-async fn queues_are_registered() {
+pub(crate) async fn queues_are_registered() {
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 

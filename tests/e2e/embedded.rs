@@ -11,10 +11,12 @@ use crate::support::worker::{Worker, WorkerSetup};
 use crate::support::{eventually, http, watchdog};
 use crate::traffic::{self, RULES};
 
+mod between;
 mod disk;
 pub(crate) mod load;
 mod shown;
 
+pub(crate) use between::{a_batch_is_answered_in_its_order, the_data_file_works_with_a_real_broker};
 pub(crate) use disk::{
     a_folder_that_can_only_be_read_is_refused, a_full_disk_loses_nothing_that_was_answered, mounted,
 };

@@ -31,6 +31,7 @@ mod reload;
 mod routing;
 mod rules;
 mod secrets;
+mod starts;
 mod stops;
 mod store;
 #[allow(dead_code, reason = "the harness offers every fault; which of them are in use changes with the cases")]
@@ -105,6 +106,8 @@ fn embedded() -> Vec<Trial> {
         embedded::a_folder_of_dev_is_its_own,
         embedded::a_file_that_vanishes_is_missed,
         embedded::commands_work_beside_it,
+        embedded::a_batch_is_answered_in_its_order,
+        embedded::the_data_file_works_with_a_real_broker,
     ]
 }
 
@@ -151,6 +154,9 @@ fn for_people() -> Vec<Trial> {
         secrets::no_secret_is_ever_written,
         tls::both_servers_are_reached_by_tls_and_nothing_else_is_taken_for_them,
         trust::users_can_do_what_is_theirs_and_nothing_else,
+        starts::a_schema_that_does_not_fit_is_refused,
+        starts::a_data_file_that_does_not_fit_is_refused,
+        starts::a_topology_that_differs_is_told,
         stops::sigterm_under_load_drains_and_exits_0,
         stops::a_second_sigterm_exits_at_once,
         stops::frozen_inside_its_transaction_it_holds_up_nobody_for_long,

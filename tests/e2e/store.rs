@@ -72,4 +72,13 @@ async fn a_database_that_forgets_is_refused() {
     };
     crate::support::eventually("fsync is off", std::time::Duration::from_secs(10), is_off).await;
     schema::a_database_that_forgets_is_refused(&stage.database_url()).await;
+    let setup = stage.worker();
+    setup.cli_ok(&["topology", "apply"]).await;
+    crate::starts::refused(&setup, "runs with `fsync = off`: turn it on, or set `database.allow_fsync_off`").await;
+    let allowed = setup.env("REPRIEVE_DATABASE__ALLOW_FSYNC_OFF", "true");
+    let told = allowed.cli_ok(&["config", "check", "--connect"]).await;
+    assert!(told.contains("fsync is off, which is allowed: for tests only"), "{told}");
+    let worker = allowed.start();
+    worker.wait_ready(std::time::Duration::from_secs(20)).await;
+    assert!(worker.output().contains("database.allow_fsync_off is set"), "{}", worker.output());
 }

@@ -378,6 +378,9 @@ pub(crate) async fn the_start_says_what_does_not_fit() {
     let worker = started(&setup.clone().env("REPRIEVE_CLOCK__OFFSET", "-1h")).await;
     let told = async || worker.output().contains("s behind the database's: dates are judged by it").then_some(());
     eventually("the clock is told", SOON, told).await;
+    let ahead = setup.clone().env("REPRIEVE_CLOCK__OFFSET", "1h");
+    let checked = ahead.cli_ok(&["config", "check", "--connect"]).await;
+    assert!(checked.contains("s ahead of the database's: dates would be judged by it; mend"), "{checked}");
     let skew = numbers(&worker).await["reprieve_clock_skew_seconds"];
     assert!((-3_600.5..-3_590.0).contains(&skew), "{skew}");
     drop(worker);

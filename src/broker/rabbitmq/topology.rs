@@ -1,13 +1,13 @@
 //! The objects on the broker: a table, and what is done with it: declare, check, print.
 //!
-//! The table is the contract with upstream and downstream, so a change here is a change for others. The worker itself never
-//! declares anything and needs no right to. Next: `source` consumes from these queues, `sink` publishes to `EVENTS`.
+//! The table is the contract with upstream and downstream, so a change here is a change for others. The worker itself
+//! makes nothing on the broker and needs no right to. Next: `source` consumes from these queues, `sink` publishes to `EVENTS`.
 
 mod access;
 mod apply;
 mod print;
 
-pub use apply::{Problem, apply, check, missing};
+pub use apply::{Checked, Problem, Sight, apply, check, look};
 pub use print::{definitions, table};
 
 /// Upstream publishes here.

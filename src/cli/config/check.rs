@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Code, Config, ConfigError, ExitError, Fault, Output, Paint, Place, Sources, connect, tame};
+use super::{Code, Config, ConfigError, ExitError, Fault, Output, Paint, Place, Sources, connect, shown, tame};
 use crate::cli::parts;
 use crate::cli::rules::read as read_rules;
 use crate::config::{Broker, Database};
@@ -25,7 +25,7 @@ pub(super) struct Checked {
 /// One thing that was found.
 #[derive(Debug, Serialize)]
 struct Finding {
-    /// A key, a file, `rules file`, `database` or `broker`.
+    /// A key, a file, `settings`, `database` or `broker`.
     about: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<Place>,
@@ -76,6 +76,16 @@ impl Checked {
         }
     }
 
+    /// What is found wrong only when it is used stands where it was set, like everything else.
+    fn place(&mut self, sources: &Sources) {
+        // Whatever cannot be gathered has been told.
+        let Ok((settings, _)) = shown::settings(sources) else { return };
+        for finding in self.errors.iter_mut().chain(&mut self.warnings).filter(|finding| finding.origin.is_none()) {
+            let setting = settings.iter().find(|setting| setting.key == finding.about);
+            finding.origin = setting.map(|setting| Place::from(&setting.origin));
+        }
+    }
+
     /// Of several codes the one that has to be mended first: what is not reached cannot be judged.
     fn end_with(&mut self, code: Code) {
         let rank = |code| match code {
@@ -88,6 +98,16 @@ impl Checked {
 }
 
 pub(super) async fn run(sources: &Sources, connect: bool, output: &Output) -> Result<(), ExitError> {
+    let checked = look(sources, connect).await;
+    output.object(&checked, table)?;
+    let what = match checked.errors.len() {
+        1 => "1 thing keeps a worker from working".to_owned(),
+        count => format!("{count} things keep a worker from working"),
+    };
+    checked.code.map_or(Ok(()), |code| Err(ExitError::new(code, what)))
+}
+
+async fn look(sources: &Sources, connect: bool) -> Checked {
     let mut checked = Checked::default();
     match Config::load(sources) {
         Ok(config) => {
@@ -99,13 +119,9 @@ pub(super) async fn run(sources: &Sources, connect: bool, output: &Output) -> Re
         }
         Err(error) => checked.faults(error),
     }
+    checked.place(sources);
     checked.ok = checked.errors.is_empty();
-    output.object(&checked, table)?;
-    let what = match checked.errors.len() {
-        1 => "1 thing keeps a worker from working".to_owned(),
-        count => format!("{count} things keep a worker from working"),
-    };
-    checked.code.map_or(Ok(()), |code| Err(ExitError::new(code, what)))
+    checked
 }
 
 /// What is wrong with the settings together, or would be warned about at the start; whether there are two servers to ask.
@@ -140,17 +156,17 @@ fn rules(config: &Config, checked: &mut Checked) {
         Ok(text) => text,
         Err(why) => {
             let message = format!("{why}; set REPRIEVE_RULES to the path of the rules file");
-            return checked.error("rules file", Code::Configuration, message);
+            return checked.error("rules", Code::Configuration, message);
         }
     };
     let report = RuleSet::check(&text).report;
     if let Some(first) = report.errors.first() {
         let count = report.errors.len();
         let message = format!("{name} has {count} errors, the first at {first}; `reprieve rules check` shows all");
-        checked.error("rules file", Code::Configuration, message);
+        checked.error("rules", Code::Configuration, message);
     } else if !report.warnings.is_empty() {
         let count = report.warnings.len();
-        checked.warn("rules file", format!("{name} has {count} warnings: `reprieve rules check` shows them"));
+        checked.warn("rules", format!("{name} has {count} warnings: `reprieve rules check` shows them"));
     }
 }
 
@@ -168,4 +184,40 @@ fn table(checked: &Checked, paint: Paint) -> String {
         lines.push(paint.good("a worker can start with this"));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The errors, each as it is shown.
+    async fn told(environment: &[(&str, &str)]) -> (Option<Code>, String) {
+        let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let checked = look(&Sources { environment, ..Sources::default() }, false).await;
+        (checked.code, table(&checked, Paint::Plain))
+    }
+
+    #[tokio::test]
+    async fn what_is_found_only_in_use_has_its_place_and_a_remedy_too() {
+        let rules = ("REPRIEVE_RULES", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/rules.yaml"));
+        let broker = ("AMQP_URL", "amqp://h");
+        for (bad, place, remedy) in [
+            (
+                ("DATABASE_URL", "postgres://u@h:port/d"),
+                "database.url (environment DATABASE_URL)",
+                "expected postgres://",
+            ),
+            (("AMQP_URL", "amqp://h:99999"), "amqp.url (environment AMQP_URL)", "write amqp://user"),
+            (("REPRIEVE_RULES", "/no/such/rules"), "rules (environment REPRIEVE_RULES)", "set REPRIEVE_RULES to"),
+        ] {
+            let database = ("DATABASE_URL", "postgres://u@localhost/d");
+            let mut environment = vec![rules, broker, database];
+            environment.retain(|(name, _)| *name != bad.0);
+            environment.push(bad);
+            let (code, said) = told(&environment).await;
+            assert_eq!(code, Some(Code::Configuration), "{said}");
+            let line = said.lines().find(|line| line.starts_with("error ")).unwrap_or_default();
+            assert!(line.starts_with(&format!("error {place}: ")) && line.contains(remedy), "{said}");
+        }
+    }
 }

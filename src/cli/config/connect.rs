@@ -6,7 +6,7 @@ use std::path::Path;
 use super::check::Checked;
 use super::{Code, Config, ExitError};
 use crate::broker::rabbitmq::topology;
-use crate::cli::parts;
+use crate::cli::{parts, topology as topology_command};
 use crate::config::{Broker, Database};
 use crate::store::postgres::facts::{Facts, facts};
 use crate::store::postgres::grants;
@@ -51,13 +51,22 @@ fn told(facts: &Facts, config: &Config, checked: &mut Checked) {
         (false, false) => failed("database", SchemaError::FsyncOff.into(), checked),
     }
     // With the offset a worker would judge by.
-    let ahead_s = facts.clock_ahead_s + config.clock_offset.as_seconds_f64();
-    let shown = format!("{:.1} s {} the database's", ahead_s.abs(), if ahead_s < 0.0 { "behind" } else { "ahead of" });
-    if ahead_s.abs() > SKEW_MAX_S {
-        checked.warn("database", format!("this machine's clock is {shown}: mend the time service of the wrong one"));
-    } else {
-        checked.see("database", format!("this machine's clock is {shown}"));
+    match clock(facts.clock_ahead_s + config.clock_offset.as_seconds_f64()) {
+        Ok(near) => checked.see("database", near),
+        Err(far) => checked.warn("database", far),
     }
+}
+
+/// What to say of a clock that is so far ahead of the database's: `Err` if it is too far.
+fn clock(ahead_s: f64) -> Result<String, String> {
+    let direction = if ahead_s < 0.0 { "behind" } else { "ahead of" };
+    let shown = format!("this machine's clock is {:.1} s {direction} the database's", ahead_s.abs());
+    if ahead_s.abs() > SKEW_MAX_S {
+        return Err(format!(
+            "{shown}: dates would be judged by it; mend the time service of the wrong one, or take clock.offset away if it is set"
+        ));
+    }
+    Ok(shown)
 }
 
 /// Without the schema there is nothing to have a right to.
@@ -100,17 +109,21 @@ async fn broker(config: &Config, checked: &mut Checked) {
         Ok(rabbit) => rabbit,
         Err(error) => return failed("broker", error, checked),
     };
-    match topology::check(&rabbit).await {
-        Ok(problems) if problems.is_empty() => {
-            checked.see("broker", "it takes this user, and every exchange and queue is as it should be");
-        }
-        Ok(problems) => {
-            for problem in problems {
-                let message = format!("{}: {}; {}", problem.object, problem.what, problem.remedy);
-                checked.error("broker", Code::Failed, message);
-            }
-        }
-        Err(error) => failed("broker", error.into(), checked),
+    let topology::Checked { problems, not_compared } = match topology::check(&rabbit).await {
+        Ok(found) => found,
+        Err(error) => return failed("broker", error.into(), checked),
+    };
+    match (problems.is_empty(), topology_command::not_compared(&not_compared)) {
+        (true, None) => checked.see("broker", "it takes this user, and every exchange and queue is as it should be"),
+        (true, Some(_)) => checked.see("broker", "it takes this user, and every exchange and queue is there"),
+        (false, _) => {}
+    }
+    for problem in problems {
+        let message = format!("{}: {}; {}", problem.object, problem.what, problem.remedy);
+        checked.error("broker", Code::Failed, message);
+    }
+    if let Some(told) = topology_command::not_compared(&not_compared) {
+        checked.see("broker", told);
     }
 }
 
@@ -118,4 +131,27 @@ async fn broker(config: &Config, checked: &mut Checked) {
 fn failed(about: &str, error: ExitError, checked: &mut Checked) {
     let code = if matches!(error.code, Code::Unreachable | Code::Configuration) { error.code } else { Code::Failed };
     checked.error(about, code, error.message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_far_off_from_five_minutes_on_either_way() {
+        for (ahead_s, is_far, shown) in [
+            (0.0, false, "0.0 s ahead of"),
+            (300.0, false, "300.0 s ahead of"),
+            (-300.0, false, "300.0 s behind"),
+            (300.1, true, "300.1 s ahead of"),
+            (-300.1, true, "300.1 s behind"),
+            (-31_536_000.0, true, "31536000.0 s behind"),
+        ] {
+            let told = clock(ahead_s);
+            assert_eq!(told.is_err(), is_far, "{ahead_s}: {told:?}");
+            let text = told.unwrap_or_else(|far| far);
+            assert!(text.contains(&format!("clock is {shown} the database's")), "{ahead_s}: {text}");
+            assert_eq!(text.contains("mend the time service"), is_far, "{text}");
+        }
+    }
 }

@@ -97,11 +97,11 @@ pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConn
     }
 }
 
-/// What every connection is set to. `FULL`: with a write-ahead log `NORMAL` may lose the last commits in a power cut.
+/// What every connection is set to. `FULL`: with a write-ahead log `NORMAL` may lose the last commits in a power cut. That there is one
+/// is a property of the file, given with its first migration: whoever merely looks at a file does not change what it is.
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_MAX)
@@ -111,6 +111,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
 /// For turns. They make no file, migrations do: one that vanishes under the worker is better missed than begun anew.
 pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
     options(file)
+        .journal_mode(SqliteJournalMode::Wal)
         .row_buffer_size(ROWS_AHEAD)
         .pragma("cache_size", CACHE_KIB)
         .pragma("temp_store", "memory")
@@ -120,7 +121,7 @@ pub(super) fn of_the_worker(file: &Path) -> SqliteConnectOptions {
 
 /// For migrations: makes the file if there is none.
 pub(super) fn of_migrations(file: &Path) -> SqliteConnectOptions {
-    options(file).create_if_missing(true)
+    options(file).journal_mode(SqliteJournalMode::Wal).create_if_missing(true)
 }
 
 /// To see whose it is: nothing of it is changed, not even how it is written.

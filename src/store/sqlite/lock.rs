@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Held until it is dropped.
@@ -29,6 +29,18 @@ pub enum LockError {
         /// The process that holds it, if it has said so.
         pid: Option<u32>,
     },
+    /// `SQLite` keeps what is committed last in a file beside the name it was opened by: under another name it would be missed.
+    #[error(
+        "the data file {} has {names} names (hard links), and what is written last stands beside one of them only: keep one name, and \
+         make copies with VACUUM INTO",
+        .file.display()
+    )]
+    Names {
+        /// The data file.
+        file: PathBuf,
+        /// How many.
+        names: u64,
+    },
     /// The lock file cannot be made or written.
     #[error("the lock file {} cannot be used: {error}; {}", .file.display(), remedy(.error))]
     Io {
@@ -43,6 +55,10 @@ impl WorkerLock {
     /// Takes the lock of a data file, in a file `….lock` beside it that stays where it is: whoever deleted it could delete the one
     /// that another worker has just locked.
     pub fn take(file: &Path) -> Result<Self, LockError> {
+        let names = std::fs::metadata(file).map_or(1, |found| found.nlink());
+        if names > 1 {
+            return Err(LockError::Names { file: file.to_owned(), names });
+        }
         let name = lock_file(&named_alike(file));
         let failed = |error| LockError::Io { file: name.clone(), error };
         let was_there = name.exists();
@@ -122,6 +138,44 @@ mod tests {
         assert!(error.to_string().contains(&format!("(process {own}) has the data file {}", scratch.file().display())));
         drop(held);
         WorkerLock::take(scratch.file()).unwrap();
+    }
+
+    #[test]
+    fn whatever_link_leads_to_it_a_file_has_one_worker() {
+        let scratch = Scratch::new();
+        std::fs::write(scratch.file(), "").unwrap();
+        let held = WorkerLock::take(scratch.file()).unwrap();
+        let beside = scratch.folder().join("beside.db");
+        std::os::unix::fs::symlink(scratch.file(), &beside).unwrap();
+        let folder = scratch.folder().join("folder");
+        std::os::unix::fs::symlink(scratch.folder(), &folder).unwrap();
+        let around = scratch.folder().join("..").join(scratch.folder().file_name().unwrap()).join("data.db");
+        for name in [beside, folder.join("data.db"), around] {
+            let error = WorkerLock::take(&name).unwrap_err();
+            assert!(matches!(error, LockError::Held { pid: Some(_), .. }), "{}: {error}", name.display());
+        }
+        let hard = scratch.folder().join("hard.db");
+        std::fs::hard_link(scratch.file(), &hard).unwrap();
+        let error = WorkerLock::take(&hard).unwrap_err();
+        assert!(
+            matches!(error, LockError::Names { names: 2, .. }) && error.to_string().contains("keep one name"),
+            "{error}"
+        );
+        drop(held);
+        assert!(matches!(WorkerLock::take(scratch.file()), Err(LockError::Names { .. })), "by neither name");
+        std::fs::remove_file(hard).unwrap();
+        WorkerLock::take(scratch.file()).unwrap();
+    }
+
+    /// Also where the file is not there yet, which is when its name says nothing.
+    #[test]
+    fn a_folder_by_another_name_is_the_same_folder() {
+        let scratch = Scratch::new();
+        let folder = scratch.folder().join("folder");
+        std::os::unix::fs::symlink(scratch.folder(), &folder).unwrap();
+        let held = WorkerLock::take(&folder.join("data.db")).unwrap();
+        assert!(matches!(WorkerLock::take(scratch.file()), Err(LockError::Held { .. })));
+        drop(held);
     }
 
     #[test]

@@ -53,9 +53,16 @@ async fn begin(file: &Path) -> Result<(), SchemaError> {
         Err(_) => return Ok(()),
     }
     let mut connection = connection::connect(&connection::as_it_is(file)).await?;
-    let tables: i64 = query_scalar(TABLES).fetch_one(&mut connection).await?;
-    let is_ours = tables == 0 || query_scalar(HAS_SCHEMA).fetch_one(&mut connection).await?;
-    if is_ours { Ok(()) } else { Err(SchemaError::Strange(file.to_owned())) }
+    not_strange(&mut connection, file).await
+}
+
+/// A file with tables, and none of ours among them, is another program's.
+async fn not_strange(connection: &mut SqliteConnection, file: &Path) -> Result<(), SchemaError> {
+    let ours = async {
+        let tables: i64 = query_scalar(TABLES).fetch_one(&mut *connection).await?;
+        Ok::<bool, Fault>(tables == 0 || query_scalar(HAS_SCHEMA).fetch_one(connection).await?)
+    };
+    if ours.await? { Ok(()) } else { Err(SchemaError::Strange(file.to_owned())) }
 }
 
 /// `SQLITE_BUSY`, `SQLITE_FULL`: it may go otherwise the next time.
@@ -65,13 +72,16 @@ fn is_passing(error: &sqlx::Error) -> bool {
 
 /// This program's migrations and those the file has, by number.
 pub async fn status(file: &Path) -> Result<Vec<MigrationStatus>, SchemaError> {
-    let applied = applied(&mut look(file).await?).await?.unwrap_or_default();
+    let mut connection = look(file).await?;
+    not_strange(&mut connection, file).await?;
+    let applied = applied(&mut connection).await?.unwrap_or_default();
     Ok(schema::status(applied, known()))
 }
 
 /// Whether work may begin.
 pub async fn check(file: &Path) -> Result<(), SchemaError> {
     let mut connection = look(file).await?;
+    not_strange(&mut connection, file).await?;
     let applied = applied(&mut connection).await?.ok_or(SchemaError::Missing)?;
     let known = known();
     schema::compare(&applied, &known)?;
@@ -170,6 +180,51 @@ mod tests {
         scratch.run("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 4").await;
         assert!(matches!(check(scratch.file()).await, Err(SchemaError::Foreign(4))));
         assert!(matches!(up(scratch.file()).await, Err(SchemaError::Foreign(4))));
+    }
+
+    /// Neither taken over nor touched, also by who only asks: how a file is written would be changed for good.
+    #[tokio::test]
+    async fn a_file_of_another_program_is_left_byte_for_byte() {
+        let scratch = Scratch::new();
+        let file = scratch.file();
+        let plain = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        let mut other = sqlx::ConnectOptions::connect(&plain).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE theirs (id INTEGER); INSERT INTO theirs VALUES (1)")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        sqlx::Connection::close(other).await.unwrap();
+        let before = std::fs::read(file).unwrap();
+        for refused in [up(file).await, check(file).await, status(file).await.map(|_| ())] {
+            let error = refused.unwrap_err();
+            assert!(matches!(&error, SchemaError::Strange(named) if named == file), "{error}");
+            assert!(error.to_string().contains("name a file of its own"), "{error}");
+        }
+        let mut reader = connection::connect(&connection::of_readers(file)).await.unwrap();
+        assert!(applied(&mut reader).await.unwrap().is_none());
+        drop(reader);
+        assert_eq!(std::fs::read(file).unwrap(), before);
+        assert!(!scratch.folder().join("data.db-wal").exists());
+    }
+
+    /// What is in it is nobody else's to read. `SQLite` gives what it puts beside a file the file's own mode.
+    #[tokio::test]
+    async fn the_file_and_what_stands_beside_it_are_for_this_user_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let scratch = Scratch::migrated().await;
+        let lock = super::super::lock::WorkerLock::take(scratch.file()).unwrap();
+        let held = scratch.plain().await;
+        scratch.run("CREATE TABLE written (id INTEGER)").await;
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(scratch.folder()).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+            found.push(name);
+        }
+        found.sort();
+        assert_eq!(found, ["data.db", "data.db-shm", "data.db-wal", "data.db.lock"]);
+        drop((held, lock));
     }
 
     #[tokio::test]

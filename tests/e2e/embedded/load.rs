@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -136,14 +136,25 @@ async fn answered(at: &watch::Receiver<Option<SocketAddr>>, request: &[&str]) ->
 /// States, histories and outputs are those that the traffic comes to, and nothing stands there twice.
 async fn balance(file: &Path, traffic: &Traffic) {
     let mut connection = open(file).await;
+    stand(&mut connection, traffic).await;
+    let bodies: Vec<String> =
+        sqlx::query_scalar("SELECT body FROM log ORDER BY id").fetch_all(&mut connection).await.unwrap();
+    let events: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    let distinct: std::collections::BTreeSet<&str> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
+    assert_eq!(distinct.len(), events.len(), "every output stands in the log once");
+    books::outputs(&events, traffic);
+}
+
+/// Everything but the outputs.
+pub(super) async fn stand(connection: &mut SqliteConnection, traffic: &Traffic) {
     for (table, expected) in [("inbox", traffic.events), ("parked", 0), ("outbox", 0), ("failures", 0), ("attempts", 0)]
     {
         let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+        let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await.unwrap();
         assert_eq!(usize::try_from(found).unwrap(), expected, "{table}");
     }
     let sql = "SELECT id, status, enforcement, revision, sequence, entries FROM exceptions";
-    let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+    let rows = sqlx::query(sql).fetch_all(&mut *connection).await.unwrap();
     assert_eq!(rows.len(), traffic.ends.len(), "one row for each submission");
     for row in rows {
         let id: String = row.get(0);
@@ -152,14 +163,8 @@ async fn balance(file: &Path, traffic: &Traffic) {
         assert_eq!(found, (status.to_owned(), enforcement.to_owned(), revision, events), "{id}");
     }
     let sql = "SELECT count(*) FROM exceptions x WHERE x.entries <> (SELECT count(*) FROM history WHERE exception_key = x.key)";
-    let torn: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+    let torn: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await.unwrap();
     assert_eq!(torn, 0, "histories with another length than their exception says");
-    let bodies: Vec<String> =
-        sqlx::query_scalar("SELECT body FROM log ORDER BY id").fetch_all(&mut connection).await.unwrap();
-    let events: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-    let distinct: std::collections::BTreeSet<&str> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
-    assert_eq!(distinct.len(), events.len(), "every output stands in the log once");
-    books::outputs(&events, traffic);
-    let intact: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await.unwrap();
+    let intact: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut *connection).await.unwrap();
     assert_eq!(intact, "ok");
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{SOON, end, folder, hand_in, says, setup, submission};
-use crate::support::worker::WorkerSetup;
+use crate::support::worker::{Worker, WorkerSetup};
 
 /// What `reprieve dev` shows a newcomer: a day's requests, each with what the worker made of it. Started again on the same folder, also
 /// after a crash, it goes on from there and does nothing twice.
@@ -77,7 +77,7 @@ pub(crate) async fn two_on_one_folder() {
 }
 
 /// A second `dev` on a folder leaves the first alone, also the file that leads commands to it; a temporary folder goes with its `dev`,
-/// by either signal, and also when it cannot begin.
+/// by whatever signal, and also when it cannot begin.
 pub(crate) async fn a_folder_of_dev_is_its_own() {
     let folder = folder("own");
     let kept = folder.join("kept");
@@ -96,12 +96,15 @@ pub(crate) async fn a_folder_of_dev_is_its_own() {
     };
     let bad = setup.cli(&["dev", "--set", "amqp.prefetch=0"]).await;
     assert_eq!((bad.status.code(), temporary()), (Some(3), 0));
-    let worker = setup.start_with(&["dev", "--no-demo"]);
-    says(&worker, "Waiting for events").await;
-    assert_eq!(temporary(), 1);
-    worker.sigint();
-    assert!(worker.wait_exit(SOON).await.success(), "{}", worker.output());
-    assert_eq!(temporary(), 0, "{}", worker.output());
+    // Ctrl-C, and a terminal that is closed.
+    for end in [Worker::sigint, Worker::sighup] {
+        let worker = setup.start_with(&["dev", "--no-demo"]);
+        says(&worker, "Waiting for events").await;
+        assert_eq!(temporary(), 1);
+        end(&worker);
+        assert!(worker.wait_exit(SOON).await.success(), "{}", worker.output());
+        assert_eq!(temporary(), 0, "{}", worker.output());
+    }
 }
 
 /// A file that is taken away, or has another put in its place, is not written to as if nothing had happened.

@@ -92,7 +92,12 @@ impl WorkerSetup {
 
     /// Runs a one-shot command to its end and returns what it said and how it ended.
     pub(crate) async fn cli(&self, arguments: &[&str]) -> Output {
-        let output = tokio::process::Command::from(self.command(arguments)).kill_on_drop(true).output();
+        let mut command = self.command(arguments);
+        // A worker that is to end at its start listens before it does: two of them must not meet at the default address.
+        if arguments == ["run"] && !self.environment.contains_key("REPRIEVE_HTTP_LISTEN") {
+            command.env("REPRIEVE_HTTP_LISTEN", "127.0.0.1:0");
+        }
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output();
         output.await.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()))
     }
 

@@ -36,39 +36,73 @@ pub async fn apply(settings: &Settings) -> Result<Vec<String>, RabbitError> {
     Ok(applied)
 }
 
+/// What a check has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What is not as the table says.
+    pub problems: Vec<Problem>,
+    /// What is there, but may be other than it should: to compare it, the broker wants the right to declare it.
+    pub not_compared: Vec<String>,
+}
+
 /// Looks for everything. First passively, which needs no right to configure and creates nothing; what is there is then
-/// declared again as it should be, for only that makes the broker compare the arguments (where the user may not declare,
-/// they are not compared). Bindings cannot be asked for over AMQP: `apply` sets them again in any case.
-pub async fn check(settings: &Settings) -> Result<Vec<Problem>, RabbitError> {
+/// declared again as it should be, for only that makes the broker compare type and arguments. It asks for the right to
+/// declare first, and has no other question for it. Bindings cannot be asked for over AMQP: `apply` sets them again in any case.
+pub async fn check(settings: &Settings) -> Result<Checked, RabbitError> {
     let connection = connect(settings, "topology").await?;
-    let mut problems = Vec::new();
+    let mut checked = Checked::default();
     for object in OBJECTS {
-        match look(&connection, settings, object).await {
-            Ok(()) => {}
+        let title = title(settings, object);
+        let found = match declare(&channel(&connection).await?, settings, object, Look::Passive).await {
+            Ok(()) => compare(&connection, settings, object).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Compared::Alike) => {}
+            Ok(Compared::NotAllowed) => checked.not_compared.push(title),
             Err(RabbitError::Refused { why, remedy, .. }) => {
-                problems.push(Problem { object: title(settings, object), what: why, remedy });
+                checked.problems.push(Problem { object: title, what: why, remedy });
             }
             Err(error @ RabbitError::Unreachable { .. }) => return Err(error),
         }
     }
-    Ok(problems)
+    Ok(checked)
 }
 
-/// What is not there. It only looks, which needs no right at all: for the worker, which has none to configure. The first refusal that
-/// says something else ends it.
-pub async fn missing(settings: &Settings) -> Result<Vec<String>, RabbitError> {
+/// What a worker sees of it when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// What is not there.
+    pub missing: Vec<String>,
+    /// What is there with another type or other arguments.
+    pub different: Vec<Problem>,
+    /// Whether all that is there was compared, as far as the first one that this user may not declare.
+    pub is_compared: bool,
+}
+
+/// The same for the worker, which commonly has no right to configure: it looks, and compares until the broker refuses that once. The
+/// broker logs each refusal, and it would be the same for every object. The first refusal that says something else ends it.
+pub async fn look(settings: &Settings) -> Result<Sight, RabbitError> {
     let connection = connect(settings, "look at the topology").await?;
-    let mut missing = Vec::new();
+    let mut sight = Sight { is_compared: true, ..Sight::default() };
     for object in OBJECTS {
         match declare(&channel(&connection).await?, settings, object, Look::Passive).await {
+            Ok(()) if sight.is_compared => match compare(&connection, settings, object).await {
+                Ok(Compared::Alike) => {}
+                Ok(Compared::NotAllowed) => sight.is_compared = false,
+                Err(RabbitError::Refused { why, remedy, .. }) => {
+                    sight.different.push(Problem { object: title(settings, object), what: why, remedy });
+                }
+                Err(error) => return Err(error),
+            },
             Ok(()) => {}
             Err(RabbitError::Refused { why, .. }) if why.starts_with("NOT_FOUND") => {
-                missing.push(title(settings, object));
+                sight.missing.push(title(settings, object));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(missing)
+    Ok(sight)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,11 +111,17 @@ enum Look {
     Declare,
 }
 
-async fn look(connection: &Connection, settings: &Settings, object: &Object) -> Result<(), RabbitError> {
-    declare(&channel(connection).await?, settings, object, Look::Passive).await?;
+enum Compared {
+    Alike,
+    NotAllowed,
+}
+
+/// Has the broker compare what is there already. What differs is its refusal, which names the first argument that does.
+async fn compare(connection: &Connection, settings: &Settings, object: &Object) -> Result<Compared, RabbitError> {
     match declare(&channel(connection).await?, settings, object, Look::Declare).await {
-        Err(RabbitError::Refused { why, .. }) if why.starts_with("ACCESS_REFUSED") => Ok(()),
-        other => other,
+        Ok(()) => Ok(Compared::Alike),
+        Err(RabbitError::Refused { why, .. }) if why.starts_with("ACCESS_REFUSED") => Ok(Compared::NotAllowed),
+        Err(error) => Err(error),
     }
 }
 
