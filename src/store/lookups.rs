@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use crate::domain::exception::Exception;
 use crate::domain::ids::TicketId;
 use crate::store::desk::{OutboxState, Page};
+use crate::store::{ENTRIES_MAX, StoredEntry};
 pub(super) use search::{LOOKED_AT_MAX, Probe, Searched, search};
 pub(super) use selection::Driver;
 pub use selection::{Newer, Selection};
@@ -18,6 +19,33 @@ pub const STATS_DAYS: u64 = 30;
 
 /// Exceptions, the newest first.
 pub type Exceptions = Page<Exception, Newer>;
+
+/// An exception with what happened to it.
+#[derive(Clone, Debug)]
+pub struct ExceptionView {
+    /// The exception.
+    pub exception: Exception,
+    /// The data of the submission that was applied, byte for byte: the body of its first entry.
+    pub submitted: Option<String>,
+    /// The entry before the first of the newest, if they are not all.
+    pub before: Option<StoredEntry>,
+    /// The newest entries, oldest first, at most [`ENTRIES_MAX`].
+    pub newest: Vec<StoredEntry>,
+}
+
+impl ExceptionView {
+    /// Of what was read, with the entry before the newest, if there are so many.
+    pub(super) fn of(exception: Exception, submitted: Option<String>, mut entries: Vec<StoredEntry>) -> Self {
+        let last_before = exception.chain.entries.saturating_sub(ENTRIES_MAX);
+        let before = entries.first().is_some_and(|first| first.number <= last_before).then(|| entries.remove(0));
+        Self { exception, submitted, before, newest: entries }
+    }
+
+    /// The number after which its entries are read.
+    pub(super) fn after(exception: &Exception) -> u32 {
+        exception.chain.entries.saturating_sub(ENTRIES_MAX + 1)
+    }
+}
 
 /// A ticket, as far as exceptions named it.
 #[derive(Clone, Debug)]
