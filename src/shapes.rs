@@ -7,9 +7,8 @@ use crate::contract::shapes::desk::{FailureShape, GroupShape, OutboxShape, Parke
 use crate::contract::shapes::lookups::{StatsShape, TicketShape};
 use crate::contract::shapes::{self, Detail, ExceptionShape, HistoryShape, Row, ShapeError};
 use crate::domain::ids::ExceptionId;
-use crate::store::StoredEntry;
 use crate::store::desk::{Group, OutboxState, ParkedEvent, StoredFailure};
-use crate::store::lookups::{ExceptionView, Exceptions, Stats, TicketView};
+use crate::store::lookups::{ExceptionView, Exceptions, Stats, StoredEntry, TicketView};
 
 /// The contract's `detail`.
 pub fn detail(view: &ExceptionView) -> Result<Detail<'_>, ShapeError> {

@@ -25,7 +25,7 @@ use crate::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 pub use crate::domain::outcome::Outcome;
 use crate::domain::ticket::Ticket;
 use crate::store::desk::Limit;
-use crate::store::lookups::{ExceptionView, Exceptions, Newer, Selection, Stats, TicketView};
+use crate::store::lookups::{ExceptionView, Exceptions, Newer, Selection, Stats, StoredEntry, TicketView};
 
 /// The first 16 bytes of SHA-256(length of source, source, id): what an event is known by.
 pub type EventKey = Digest;
@@ -371,29 +371,13 @@ pub enum ViewError {
     },
 }
 
-/// Most entries of a history that are looked up at once. Their events' bytes are not among them, so it is 300 KiB, and a MiB or
-/// two at worst; only requests that are refused again and again have more.
-pub const ENTRIES_MAX: u32 = 1_000;
-
-/// One history row as it is stored, for showing. The bytes of its event are left out: they may be many, and nobody is shown them. For
-/// checking the chain there is [`audit`].
-#[derive(Clone, Debug)]
-pub struct StoredEntry {
-    /// Counts from 1.
-    pub number: u32,
-    /// The stored fields, in the order of [`crate::domain::history::Happening::fields`], without the last one, the body.
-    pub fields: [String; 10],
-    /// The stored hash.
-    pub hash: Vec<u8>,
-}
-
 /// What people look at; on its own connections, never the worker's.
 #[async_trait]
 pub trait Views: Send + Sync {
     /// One exception with the newest entries of its history.
     async fn exception(&self, id: &ExceptionId) -> Result<Option<ExceptionView>, ViewError>;
 
-    /// The entries of one exception after a number, oldest first, at most [`ENTRIES_MAX`]; none if there is no such exception.
+    /// The entries of one exception after a number, oldest first, at most [`lookups::ENTRIES_MAX`]; none if there is no such exception.
     async fn history(&self, id: &ExceptionId, after: u32) -> Result<Option<Vec<StoredEntry>>, ViewError>;
 
     /// Exceptions, the newest first. A page may be short of the limit, or empty, and go on all the same.

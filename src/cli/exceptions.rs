@@ -14,9 +14,9 @@ use crate::contract::shapes::ShapeError;
 use crate::domain::exception::Exception;
 use crate::domain::ids::ExceptionId;
 use crate::shapes;
+use crate::store::Views;
 use crate::store::desk::{Limit, Page};
-use crate::store::lookups::{Newer, Selection};
-use crate::store::{ENTRIES_MAX, StoredEntry, Views};
+use crate::store::lookups::{ENTRIES_MAX, Newer, Selection, StoredEntry};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

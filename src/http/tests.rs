@@ -12,9 +12,9 @@ use super::*;
 use crate::contract::shapes::tests::{BODY, light, sample};
 use crate::domain::exception::Status;
 use crate::domain::ids::{ExceptionId, TicketId};
+use crate::store::ViewError;
 use crate::store::desk::{Limit, Page};
-use crate::store::lookups::{ExceptionView, Exceptions, Newer, Selection, Stats, TicketView};
-use crate::store::{StoredEntry, ViewError};
+use crate::store::lookups::{ExceptionView, Exceptions, Newer, Selection, Stats, StoredEntry, TicketView};
 use chrono::NaiveDate;
 
 struct Stored;

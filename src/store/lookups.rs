@@ -9,7 +9,6 @@ use chrono::NaiveDate;
 use crate::domain::exception::Exception;
 use crate::domain::ids::TicketId;
 use crate::store::desk::{OutboxState, Page};
-use crate::store::{ENTRIES_MAX, StoredEntry};
 pub(super) use search::{LOOKED_AT_MAX, Probe, Searched, search};
 pub(super) use selection::Driver;
 pub use selection::{Newer, Selection};
@@ -19,6 +18,22 @@ pub const STATS_DAYS: u64 = 30;
 
 /// Exceptions, the newest first.
 pub type Exceptions = Page<Exception, Newer>;
+
+/// Most entries of a history that are looked up at once. Their events' bytes are not among them, so it is 300 KiB, and a MiB or
+/// two at worst; only requests that are refused again and again have more.
+pub const ENTRIES_MAX: u32 = 1_000;
+
+/// One history row as it is stored, for showing. The bytes of its event are left out: they may be many, and nobody is shown them. For
+/// checking the chain there is [`super::audit`].
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    /// Counts from 1.
+    pub number: u32,
+    /// The stored fields, in the order of [`crate::domain::history::Happening::fields`], without the last one, the body.
+    pub fields: [String; 10],
+    /// The stored hash.
+    pub hash: Vec<u8>,
+}
 
 /// An exception with what happened to it.
 #[derive(Clone, Debug)]

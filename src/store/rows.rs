@@ -8,7 +8,8 @@ use crate::domain::exception::{Enforcement, Exception, Status};
 use crate::domain::history::Chain;
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::store::document::{self, Beside, DocumentError};
-use crate::store::{Outcome, StoredEntry, ViewError};
+use crate::store::lookups::StoredEntry;
+use crate::store::{Outcome, ViewError};
 
 /// A row that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -84,7 +84,7 @@ async fn with(setup: &WorkerSetup, names: &[&str]) -> Worker {
 
 fn scratch_files(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with(".tmp")).collect()
+    names.filter(|name| name.starts_with(".heads.jsonl.")).collect()
 }
 
 pub(crate) async fn what_stands_under_the_name_of_an_export_is_kept() {

@@ -17,9 +17,9 @@ use super::{Fault, of_exception};
 use crate::domain::exception::Exception;
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::store::desk::Limit;
-use crate::store::lookups::{ExceptionView, Exceptions, Newer, Selection, Stats, TicketView};
+use crate::store::lookups::{ENTRIES_MAX, ExceptionView, Exceptions, Newer, Selection, Stats, StoredEntry, TicketView};
 use crate::store::rows::{self, ExceptionRow, HistoryRow};
-use crate::store::{ENTRIES_MAX, StoredEntry, ViewError, Views};
+use crate::store::{ViewError, Views};
 
 /// Longest look-up, far longer than any takes.
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
