@@ -5,16 +5,24 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::contract::shapes::desk::{FailureShape, GroupShape, OutboxShape, ParkedShape};
 use crate::contract::shapes::lookups::{StatsShape, TicketShape};
-use crate::contract::shapes::{self, Detail, ExceptionShape, Row, ShapeError};
-use crate::domain::exception::Exception;
-use crate::store::StoredEntry;
+use crate::contract::shapes::{self, Detail, ExceptionShape, HistoryShape, Row, ShapeError};
+use crate::domain::ids::ExceptionId;
 use crate::store::desk::{Group, OutboxState, ParkedEvent, StoredFailure};
-use crate::store::lookups::{Exceptions, Stats, TicketView};
+use crate::store::lookups::{ExceptionView, Exceptions, Stats, StoredEntry, TicketView};
 
 /// The contract's `detail`.
-pub fn detail<'a>(exception: &'a Exception, entries: &'a [StoredEntry]) -> Result<Detail<'a>, ShapeError> {
-    let rows = entries.iter().map(|entry| Row { number: entry.number, fields: &entry.fields, hash: &entry.hash });
-    shapes::detail(exception, rows)
+pub fn detail(view: &ExceptionView) -> Result<Detail<'_>, ShapeError> {
+    let before = view.before.as_ref().map(|entry| entry.hash.as_slice());
+    shapes::detail(&view.exception, view.submitted.as_deref(), before, rows(&view.newest))
+}
+
+/// The contract's `history`, of all entries.
+pub fn history<'a>(id: &ExceptionId, entries: &'a [StoredEntry]) -> Result<Vec<HistoryShape<'a>>, ShapeError> {
+    shapes::history(id, None, rows(entries))
+}
+
+fn rows(entries: &[StoredEntry]) -> impl Iterator<Item = Row<'_>> {
+    entries.iter().map(|entry| Row { number: entry.number, fields: &entry.fields, hash: &entry.hash })
 }
 
 /// The contract's `exception`, of each on a page.

@@ -25,7 +25,7 @@ use crate::domain::ids::{Digest, ExceptionId, TicketId, UserId};
 pub use crate::domain::outcome::Outcome;
 use crate::domain::ticket::Ticket;
 use crate::store::desk::Limit;
-use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
+use crate::store::lookups::{ExceptionView, Exceptions, Newer, Selection, Stats, StoredEntry, TicketView};
 
 /// The first 16 bytes of SHA-256(length of source, source, id): what an event is known by.
 pub type EventKey = Digest;
@@ -355,25 +355,30 @@ pub trait Store: Send {
 
 /// A look-up that could not be answered.
 #[derive(Debug, thiserror::Error)]
-#[error("the database did not answer the look-up: {0}")]
-pub struct ViewError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
-
-/// One history row as it is stored, for showing and for checking the chain.
-#[derive(Clone, Debug)]
-pub struct StoredEntry {
-    /// Counts from 1.
-    pub number: u32,
-    /// The stored fields, in the order of [`crate::domain::history::Happening::fields`].
-    pub fields: [String; 11],
-    /// The stored hash.
-    pub hash: Vec<u8>,
+pub enum ViewError {
+    /// Nothing is known of what was asked for: ask again.
+    #[error("the database did not answer the look-up: {0}")]
+    Away(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row that was found cannot be used, however often one asks.
+    #[error("{row}: {why}; {remedy}")]
+    Unreadable {
+        /// Which row, with the id that people know.
+        row: String,
+        /// What is wrong with it; it may show what is in it.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
 }
 
 /// What people look at; on its own connections, never the worker's.
 #[async_trait]
 pub trait Views: Send + Sync {
-    /// One exception with its whole history, oldest entry first.
-    async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError>;
+    /// One exception with the newest entries of its history.
+    async fn exception(&self, id: &ExceptionId) -> Result<Option<ExceptionView>, ViewError>;
+
+    /// The entries of one exception after a number, oldest first, at most [`lookups::ENTRIES_MAX`]; none if there is no such exception.
+    async fn history(&self, id: &ExceptionId, after: u32) -> Result<Option<Vec<StoredEntry>>, ViewError>;
 
     /// Exceptions, the newest first. A page may be short of the limit, or empty, and go on all the same.
     async fn exceptions(

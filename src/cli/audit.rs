@@ -33,7 +33,7 @@ pub(super) enum Command {
     },
     /// Write the end of each chain to a file, to keep where nobody of this database can change it
     Export {
-        /// The file, or - for standard output
+        /// The file, or - for standard output; a pipe or a device is written into
         file: PathBuf,
     },
 }
@@ -48,16 +48,15 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
 
 async fn verified(audit: &dyn Audit, against: Option<&Path>, output: &Output) -> Result<(), ExitError> {
     let damaged = |why: String| ExitError::new(Code::Usage, why);
-    if let Some(file) = against {
-        Heads::check(file).map_err(damaged)?;
-    }
-    let (mut report, mut progress) = (Report::default(), Progress::new());
+    // It is known to be whole before hours of work, and the same file is read again after them, whatever its name stands for then.
+    let exported = against.map(|file| Heads::open(file)?.checked()).transpose().map_err(damaged)?;
+    let (mut report, mut progress, mut warning) = (Report::default(), Progress::new(), None);
     let tell = |report: &Report, share: u8| {
         progress.tell(|| format!("{share} %: {} exceptions, {} findings", report.checked_exceptions, report.count()));
     };
     verify(audit, &mut report, tell).await?;
-    if let Some(file) = against {
-        let heads = Heads::open(file).map_err(damaged)?;
+    if let Some(heads) = exported {
+        let name = heads.name().to_owned();
         report.compared_heads = Some(0);
         let tell = |report: &Report| {
             progress.tell(|| format!("{} exported heads compared", report.compared_heads.unwrap_or_default()));
@@ -66,8 +65,15 @@ async fn verified(audit: &dyn Audit, against: Option<&Path>, output: &Output) ->
             AgainstError::View(error) => error.into(),
             AgainstError::Export(why) => damaged(why),
         })?;
+        report.weigh();
+        if report.compared_heads == Some(0) {
+            warning = Some(format!("warning: the export {name} names no exception: nothing was compared with it"));
+        }
     }
     drop(progress);
+    if let Some(warning) = warning {
+        output::tell(&warning);
+    }
     output.object(&report, table)?;
     match report.count() {
         0 => Ok(()),

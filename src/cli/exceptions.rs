@@ -14,9 +14,9 @@ use crate::contract::shapes::ShapeError;
 use crate::domain::exception::Exception;
 use crate::domain::ids::ExceptionId;
 use crate::shapes;
+use crate::store::Views;
 use crate::store::desk::{Limit, Page};
-use crate::store::lookups::{Newer, Selection};
-use crate::store::{StoredEntry, Views};
+use crate::store::lookups::{ENTRIES_MAX, Newer, Selection, StoredEntry};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -31,7 +31,7 @@ pub(super) enum Command {
         #[arg(long, default_value = "50")]
         limit: Limit,
     },
-    /// Show one exception with its votes and its history
+    /// Show one exception with its votes and the newest 1,000 entries of its history
     Show {
         /// Its id, as upstream gave it
         id: String,
@@ -109,12 +109,14 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
             output.page(&shapes::exceptions(&page), cursor.as_deref(), list::table)
         }
         Command::Show { id } => {
-            let (exception, entries) = one(views.as_ref(), &id).await?;
-            output.object(&shapes::detail(&exception, &entries)?, table::detail)
+            let id = read(&id)?;
+            let view = views.exception(&id).await?.ok_or_else(|| unknown(&id))?;
+            output.object(&shapes::detail(&view)?, table::detail)
         }
         Command::History { id } => {
-            let (exception, entries) = one(views.as_ref(), &id).await?;
-            output.array(&shapes::detail(&exception, &entries)?.history, table::history)
+            let id = read(&id)?;
+            let entries = history(views.as_ref(), &id).await?;
+            output.array(&shapes::history(&id, &entries)?, table::history)
         }
     }
 }
@@ -135,11 +137,27 @@ async fn find(
     Ok(page)
 }
 
-async fn one(views: &dyn Views, id: &str) -> Result<(Exception, Vec<StoredEntry>), ExitError> {
-    let id = ExceptionId::parse(id)
-        .map_err(|error| ExitError::new(Code::Usage, format!("{id:?} is not an exception id: {error}")))?;
-    let found = views.exception(&id).await?;
-    found.ok_or_else(|| ExitError::new(Code::NotFound, format!("no exception has the id {id}")))
+/// All entries there are, page by page.
+async fn history(views: &dyn Views, id: &ExceptionId) -> Result<Vec<StoredEntry>, ExitError> {
+    let mut entries: Vec<StoredEntry> = Vec::new();
+    loop {
+        let after = entries.last().map_or(0, |entry| entry.number);
+        let page = views.history(id, after).await?.ok_or_else(|| unknown(id))?;
+        let is_last = u32::try_from(page.len()).is_ok_and(|entries| entries < ENTRIES_MAX);
+        entries.extend(page);
+        if is_last {
+            return Ok(entries);
+        }
+    }
+}
+
+fn read(id: &str) -> Result<ExceptionId, ExitError> {
+    ExceptionId::parse(id)
+        .map_err(|error| ExitError::new(Code::Usage, format!("{id:?} is not an exception id: {error}")))
+}
+
+fn unknown(id: &ExceptionId) -> ExitError {
+    ExitError::new(Code::NotFound, format!("no exception has the id {id}"))
 }
 
 impl From<ShapeError> for ExitError {

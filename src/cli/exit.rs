@@ -122,7 +122,12 @@ impl From<DeskError> for ExitError {
 
 impl From<ViewError> for ExitError {
     fn from(error: ViewError) -> Self {
-        Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
+        match error {
+            ViewError::Away(_) => {
+                Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
+            }
+            ViewError::Unreadable { .. } => Self::failed(error.to_string()),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl Output {
     ) -> Result<Printed, ExitError> {
         let text = match self.format {
             Format::Table => render(value, self.paint),
-            Format::Json | Format::Jsonl => serde_json::to_string(value).map_err(unprintable)?,
+            Format::Json | Format::Jsonl => visible(serde_json::to_string(value).map_err(unprintable)?),
         };
         if !self.is_live_table() {
             return write_out(|stdout| writeln!(stdout, "{text}"));
@@ -100,8 +100,10 @@ impl Output {
     ) -> Result<(), ExitError> {
         let text = match self.format {
             Format::Table => render(value, self.paint),
-            Format::Json if io::stdout().is_terminal() => serde_json::to_string_pretty(value).map_err(unprintable)?,
-            Format::Json | Format::Jsonl => serde_json::to_string(value).map_err(unprintable)?,
+            Format::Json if io::stdout().is_terminal() => {
+                visible(serde_json::to_string_pretty(value).map_err(unprintable)?)
+            }
+            Format::Json | Format::Jsonl => visible(serde_json::to_string(value).map_err(unprintable)?),
         };
         print(&text)
     }
@@ -117,10 +119,10 @@ impl Output {
             Format::Table => render(envelope, self.paint),
             Format::Json if io::stdout().is_terminal() => {
                 let value: serde_json::Value = serde_json::from_str(envelope).map_err(unprintable)?;
-                serde_json::to_string_pretty(&value).map_err(unprintable)?
+                visible(serde_json::to_string_pretty(&value).map_err(unprintable)?)
             }
             // Between the tokens of JSON, the only place where a line can end, a space is the same.
-            Format::Json | Format::Jsonl => envelope.replace(['\n', '\r'], " "),
+            Format::Json | Format::Jsonl => visible(envelope.replace(['\n', '\r'], " ")),
         };
         write_out(|stdout| writeln!(stdout, "{text}"))
     }
@@ -148,7 +150,7 @@ impl Output {
             Format::Jsonl => {
                 let lines =
                     items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>().map_err(unprintable)?;
-                print(&lines.join("\n"))?;
+                print(&visible(lines.join("\n")))?;
             }
         }
         if let Some(cursor) = next_cursor {
@@ -211,6 +213,28 @@ pub(super) fn tame(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(text)
     }
+}
+
+/// JSON as a terminal may see it: it means the same, and nothing of it moves the cursor or hides.
+fn visible(json: String) -> String {
+    if io::stdout().is_terminal() { escaped(&json).into_owned() } else { json }
+}
+
+/// With `\u` in the place of what is hidden. Below the space JSON has only what stands between its tokens.
+fn escaped(json: &str) -> Cow<'_, str> {
+    if !json.chars().any(|c| c > ' ' && is_hidden(c)) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c > ' ' && is_hidden(c) {
+            let mut units = [0; 2];
+            text.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// A moment, to the second.
@@ -328,6 +352,16 @@ mod tests {
         {
             assert_eq!(age(now - chrono::TimeDelta::seconds(seconds), now), text);
         }
+    }
+
+    #[test]
+    fn json_on_a_terminal_hides_nothing_and_means_the_same() {
+        let value = serde_json::json!({"a": "1\u{9b}2\u{202e}3\u{200b}4\u{7f}5\u{e9}\n", "b": [1]});
+        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        let text = escaped(&pretty);
+        assert!(text.contains(r"1\u009b2\u202e3\u200b4\u007f5é\n") && text.contains("\n  \"b\""), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert!(matches!(escaped("{\n\t}"), Cow::Borrowed(_)));
     }
 
     #[test]

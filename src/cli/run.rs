@@ -149,7 +149,7 @@ fn abandon(why: &str) -> Result<(), ExitError> {
 }
 
 /// The signals that ask for an end.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     /// Only where nobody is left when the terminal is closed; elsewhere it says that the rules have changed.
@@ -167,7 +167,7 @@ pub(super) enum Hangup {
 
 impl Signals {
     /// From here on the signals no longer end the process by themselves.
-    fn new(hangup: Hangup) -> Result<Self, ExitError> {
+    pub(super) fn new(hangup: Hangup) -> Result<Self, ExitError> {
         let listen =
             |kind| signal(kind).map_err(|error| ExitError::failed(format!("cannot listen for signals: {error}")));
         Ok(Self {
@@ -178,7 +178,7 @@ impl Signals {
     }
 
     /// The next one, by name.
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,

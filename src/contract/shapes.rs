@@ -10,20 +10,16 @@ use serde_json::value::RawValue;
 
 use crate::domain::dates::Timestamp;
 use crate::domain::exception::{Cause, EndedReason, Enforcement, Exception, Status, Vote};
-use crate::domain::history::EntryOutcome;
 use crate::domain::ids::{ExceptionId, TicketId, UserId, hex};
 use crate::domain::rules::Explanation;
-
-/// What the history calls a submission.
-const SUBMITTED: &str = "submitted";
 
 /// One history row as it is stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     /// Counts from 1.
     pub number: u32,
-    /// In the order of [`crate::domain::history::Happening::fields`].
-    pub fields: &'a [String; 11],
+    /// In the order of [`crate::domain::history::Happening::fields`], without the last one, the body.
+    pub fields: &'a [String; 10],
     /// The stored hash.
     pub hash: &'a [u8],
 }
@@ -84,7 +80,7 @@ pub struct Detail<'a> {
     pub request: Option<&'a RawValue>,
     /// How its reviewers were found.
     pub explanation: &'a Explanation,
-    /// Oldest entry first.
+    /// The newest entries, oldest of them first.
     pub history: Vec<HistoryShape<'a>>,
 }
 
@@ -176,21 +172,35 @@ pub fn exception(exception: &Exception) -> ExceptionShape<'_> {
     }
 }
 
-/// The shape of one exception with its history, oldest entry first.
-pub fn detail<'a>(aggregate: &'a Exception, rows: impl IntoIterator<Item = Row<'a>>) -> Result<Detail<'a>, ShapeError> {
-    let mut history = Vec::new();
-    let mut request = None;
-    let mut previous_hash = hex(&[0; 32]);
-    for row in rows {
-        let fault = |field| ShapeError { exception_id: aggregate.id.clone(), number: row.number, field };
-        let [at, kind, actor_id, actor_kind, source, id, event_type, outcome, code, revision, body] = row.fields;
+/// The shape of one exception with the data of its submission, the first entry's body, and its history as [`history`] makes it.
+pub fn detail<'a>(
+    aggregate: &'a Exception,
+    submitted: Option<&'a str>,
+    before: Option<&[u8]>,
+    rows: impl IntoIterator<Item = Row<'a>>,
+) -> Result<Detail<'a>, ShapeError> {
+    let fault = |_| ShapeError { exception_id: aggregate.id.clone(), number: 1, field: "body" };
+    Ok(Detail {
+        exception: exception(aggregate),
+        request: submitted.map(serde_json::from_str).transpose().map_err(fault)?,
+        explanation: &aggregate.assignment.explanation,
+        history: history(&aggregate.id, before, rows)?,
+    })
+}
+
+/// The shape of entries that follow one another, oldest first; `before` is the hash of the one before them, if there is one.
+pub fn history<'a>(
+    exception_id: &ExceptionId,
+    before: Option<&[u8]>,
+    rows: impl IntoIterator<Item = Row<'a>>,
+) -> Result<Vec<HistoryShape<'a>>, ShapeError> {
+    let mut previous_hash = hex(before.unwrap_or(&[0; 32]));
+    let shape = |row: Row<'a>| {
+        let fault = |field| ShapeError { exception_id: exception_id.clone(), number: row.number, field };
+        let [at, kind, actor_id, actor_kind, source, id, event_type, outcome, code, revision] = row.fields;
         let hash = hex(row.hash);
-        // A later submission under the same id is refused and leaves an entry too: it is not what was asked for here.
-        if kind == SUBMITTED && outcome == EntryOutcome::Applied.word() {
-            request = Some(serde_json::from_str(body).map_err(|_| fault("body"))?);
-        }
         let at = at.parse().ok().and_then(DateTime::from_timestamp_micros);
-        history.push(HistoryShape {
+        Ok(HistoryShape {
             seq: row.number,
             at: at.ok_or_else(|| fault("time"))?,
             kind,
@@ -201,9 +211,9 @@ pub fn detail<'a>(aggregate: &'a Exception, rows: impl IntoIterator<Item = Row<'
             revision: revision.parse().map_err(|_| fault("revision"))?,
             previous_hash: std::mem::replace(&mut previous_hash, hash.clone()),
             hash,
-        });
-    }
-    Ok(Detail { exception: exception(aggregate), request, explanation: &aggregate.assignment.explanation, history })
+        })
+    };
+    rows.into_iter().map(shape).collect()
 }
 
 #[cfg(test)]

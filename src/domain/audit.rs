@@ -32,6 +32,8 @@ pub enum Problem {
     Shortened(i64, i64),
     /// The entry has another hash than was exported.
     Rewritten,
+    /// So many chains were checked, and so many exceptions of the export are there.
+    Unchecked(u64, u64),
 }
 
 impl fmt::Display for Problem {
@@ -54,6 +56,9 @@ impl fmt::Display for Problem {
             }
             Problem::Shortened(from, to) => write!(f, "shortened: it was exported with {from} entries, and has {to}"),
             Problem::Rewritten => f.write_str("rewritten: this entry was exported with another hash"),
+            Problem::Unchecked(checked, there) => {
+                write!(f, "unchecked: {checked} exceptions were checked, and {there} that were exported are there")
+            }
         }
     }
 }
@@ -85,6 +90,9 @@ pub struct Report {
     /// Exported heads that were looked for, where there was an export.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compared_heads: Option<u64>,
+    /// Of these, the ones that are there.
+    #[serde(skip)]
+    pub present_heads: u64,
     /// What is wrong; at most [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
     /// How many more there are.
@@ -98,6 +106,14 @@ impl Report {
             self.findings.push(Finding { exception_id: exception_id.map(str::to_owned), entry, problem });
         } else {
             self.more_findings += 1;
+        }
+    }
+
+    /// After chains and export: what was exported and is there must be among what was checked. That no chain escapes the check is
+    /// not only for the check to say.
+    pub fn weigh(&mut self) {
+        if self.present_heads > self.checked_exceptions {
+            self.find(None, None, Problem::Unchecked(self.checked_exceptions, self.present_heads));
         }
     }
 
@@ -267,6 +283,16 @@ mod tests {
         let (_, rows) = whole();
         assert_eq!(owner(&rows[0].1, &rows[0].2).as_deref(), Some("EX-1"));
         assert_eq!(owner(&rows[1].1, &rows[1].2), None);
+    }
+
+    #[test]
+    fn what_was_exported_has_to_be_among_what_was_checked() {
+        let mut report = Report { checked_exceptions: 2, present_heads: 2, ..Report::default() };
+        report.weigh();
+        assert_eq!(report.count(), 0);
+        report.present_heads = 3;
+        report.weigh();
+        assert_eq!(report.findings.first().map(|it| it.problem), Some(Problem::Unchecked(2, 3)));
     }
 
     #[test]

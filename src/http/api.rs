@@ -25,7 +25,7 @@ pub(super) async fn exceptions(State(state): State<super::State>, uri: Uri) -> R
     };
     match state.views.exceptions(&selection, after, limit).await {
         Ok(page) => list(&shapes::exceptions(&page), page.next.map(|cursor| cursor.to_string()).as_deref()),
-        Err(error) => away(&error, &uri),
+        Err(error) => unanswered(&error, &uri),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn ticket(
     match state.views.ticket(&id, Limit::DEFAULT).await {
         Ok(Some(ticket)) => Json(shapes::ticket(&ticket)).into_response(),
         Ok(None) => problem(StatusCode::NOT_FOUND, &format!("no exception has named the ticket {id}"), &uri),
-        Err(error) => away(&error, &uri),
+        Err(error) => unanswered(&error, &uri),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn stats(State(state): State<super::State>, uri: Uri) -> Respon
     }
     match state.views.stats(chrono::Utc::now().date_naive()).await {
         Ok(stats) => Json(shapes::stats(&stats)).into_response(),
-        Err(error) => away(&error, &uri),
+        Err(error) => unanswered(&error, &uri),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn exception(
         Err(why) => return problem(StatusCode::BAD_REQUEST, &format!("not an exception id: {why}"), &uri),
     };
     match state.views.exception(&id).await {
-        Ok(Some((exception, entries))) => match shapes::detail(&exception, &entries) {
+        Ok(Some(view)) => match shapes::detail(&view) {
             Ok(detail) => Json(detail).into_response(),
             Err(error) => {
                 tracing::error!(exception.id = %id, "{error}");
@@ -82,15 +82,22 @@ pub(super) async fn exception(
             }
         },
         Ok(None) => problem(StatusCode::NOT_FOUND, &format!("no exception has the id {id}"), &uri),
-        Err(error) => {
-            tracing::warn!(exception.id = %id, "exception {id} could not be looked up: {error}");
-            problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer: try again later", &uri)
-        }
+        Err(error) => unanswered(&error, &uri),
     }
 }
 
-fn away(error: &ViewError, uri: &Uri) -> Response {
+/// A database that is away comes back; a row that cannot be read stays as it is until somebody does what is said here. Why it cannot be
+/// read is for the log: it may show what is in the row.
+fn unanswered(error: &ViewError, uri: &Uri) -> Response {
     let path = uri.path();
-    tracing::warn!("{path} could not be answered: {error}");
-    problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer: try again later", uri)
+    match error {
+        ViewError::Away(_) => {
+            tracing::warn!("{path} could not be answered: {error}");
+            problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer: try again later", uri)
+        }
+        ViewError::Unreadable { row, remedy, .. } => {
+            tracing::error!("{path} could not be answered: {error}");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("{row}: {remedy}; the worker's log says why"), uri)
+        }
+    }
 }

@@ -9,33 +9,42 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::contract::shapes::tests::sample;
-use crate::domain::exception::{Exception, Status};
+use crate::contract::shapes::tests::{BODY, light, sample};
+use crate::domain::exception::Status;
 use crate::domain::ids::{ExceptionId, TicketId};
+use crate::store::ViewError;
 use crate::store::desk::{Limit, Page};
-use crate::store::lookups::{Exceptions, Newer, Selection, Stats, TicketView};
-use crate::store::{StoredEntry, ViewError};
+use crate::store::lookups::{ExceptionView, Exceptions, Newer, Selection, Stats, StoredEntry, TicketView};
 use chrono::NaiveDate;
 
 struct Stored;
 
 #[async_trait]
 impl Views for Stored {
-    async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError> {
+    async fn exception(&self, id: &ExceptionId) -> Result<Option<ExceptionView>, ViewError> {
         match id.as_str() {
             "EX-1" => {
                 let (exception, entries) = sample();
                 let stored = entries.iter().map(|entry| StoredEntry {
                     number: entry.number,
-                    fields: entry.happening.fields(),
+                    fields: light(entry),
                     hash: entry.hash.to_vec(),
                 });
-                Ok(Some((exception, stored.collect())))
+                let newest = stored.collect();
+                Ok(Some(ExceptionView { exception, submitted: Some(BODY.into()), before: None, newest }))
             }
             "EX-SLOW" => std::future::pending().await,
-            "EX-AWAY" => Err(ViewError("password=hunter2".into())),
+            "EX-ODD" => {
+                let (row, why) = ("the stored exception EX-ODD cannot be read".into(), "password=hunter2".into());
+                Err(ViewError::Unreadable { row, why, remedy: "restore it" })
+            }
+            "EX-AWAY" => Err(ViewError::Away("password=hunter2".into())),
             _ => Ok(None),
         }
+    }
+
+    async fn history(&self, _: &ExceptionId, _: u32) -> Result<Option<Vec<StoredEntry>>, ViewError> {
+        Ok(None)
     }
 
     /// Pages whose cursor is what was asked after, and one more.
@@ -46,7 +55,7 @@ impl Views for Stored {
         limit: Limit,
     ) -> Result<Exceptions, ViewError> {
         if selection.beginning.as_deref() == Some("AWAY") {
-            return Err(ViewError("password=hunter2".into()));
+            return Err(ViewError::Away("password=hunter2".into()));
         }
         let expected = Selection {
             statuses: vec![Status::Requested, Status::UnderReview],
@@ -194,6 +203,7 @@ async fn errors_are_problems_and_tell_nothing_of_the_inside() {
         ("/api/v1/exceptions/a%20b", 400),
         ("/api/v1/exceptions/%ff", 400),
         ("/api/v1/exceptions/EX-AWAY", 503),
+        ("/api/v1/exceptions/EX-ODD", 500),
         ("/api/v1/exceptions/EX-SLOW", 503),
         ("/api/v1/banana", 404),
         ("/api", 404),

@@ -51,11 +51,11 @@ pub trait Audit: Send + Sync {
     /// The largest key there is, of an exception or of a history row.
     async fn last(&self) -> Result<Option<Key>, ViewError>;
 
-    /// Exceptions by key, after one and up to another, at most [`HEADS_PER_PAGE`].
-    async fn heads(&self, after: Key, until: Key) -> Result<Vec<StoredHead>, ViewError>;
+    /// Exceptions by key, both keys among them, at most [`HEADS_PER_PAGE`].
+    async fn heads(&self, from: Key, until: Key) -> Result<Vec<StoredHead>, ViewError>;
 
-    /// Rows of the history in order, after a place and up to the last of a key, at most [`LINKS_PER_PAGE`].
-    async fn links(&self, after: Place, until: Key) -> Result<Vec<StoredLink>, ViewError>;
+    /// Rows of the history in order, from a place on, itself among them, up to the last of a key, at most [`LINKS_PER_PAGE`].
+    async fn links(&self, from: Place, until: Key) -> Result<Vec<StoredLink>, ViewError>;
 
     /// One exception's row as it is now.
     async fn head(&self, key: Key) -> Result<Option<StoredHead>, ViewError>;

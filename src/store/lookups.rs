@@ -20,6 +20,49 @@ pub const STATS_DAYS: u64 = 30;
 /// Exceptions, the newest first.
 pub type Exceptions = Page<Exception, Newer>;
 
+/// Most entries of a history that are looked up at once. Their events' bytes are not among them, so it is 300 KiB, and a MiB or
+/// two at worst; only requests that are refused again and again have more.
+pub const ENTRIES_MAX: u32 = 1_000;
+
+/// One history row as it is stored, for showing. The bytes of its event are left out: they may be many, and nobody is shown them. For
+/// checking the chain there is [`super::audit`].
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    /// Counts from 1.
+    pub number: u32,
+    /// The stored fields, in the order of [`crate::domain::history::Happening::fields`], without the last one, the body.
+    pub fields: [String; 10],
+    /// The stored hash.
+    pub hash: Vec<u8>,
+}
+
+/// An exception with what happened to it.
+#[derive(Clone, Debug)]
+pub struct ExceptionView {
+    /// The exception.
+    pub exception: Exception,
+    /// The data of the submission that was applied, byte for byte: the body of its first entry.
+    pub submitted: Option<String>,
+    /// The entry before the first of the newest, if they are not all.
+    pub before: Option<StoredEntry>,
+    /// The newest entries, oldest first, at most [`ENTRIES_MAX`].
+    pub newest: Vec<StoredEntry>,
+}
+
+impl ExceptionView {
+    /// Of what was read, with the entry before the newest, if there are so many.
+    pub(super) fn of(exception: Exception, submitted: Option<String>, mut entries: Vec<StoredEntry>) -> Self {
+        let last_before = exception.chain.entries.saturating_sub(ENTRIES_MAX);
+        let before = entries.first().is_some_and(|first| first.number <= last_before).then(|| entries.remove(0));
+        Self { exception, submitted, before, newest: entries }
+    }
+
+    /// The number after which its entries are read.
+    pub(super) fn after(exception: &Exception) -> u32 {
+        exception.chain.entries.saturating_sub(ENTRIES_MAX + 1)
+    }
+}
+
 /// A ticket, as far as exceptions named it.
 #[derive(Clone, Debug)]
 pub struct TicketView {

@@ -43,7 +43,8 @@ use self::read::Loaded;
 use self::rings::Ring;
 use super::rows::BadRow;
 use super::tallies::differences;
-use super::{Committed, Plan, Store, StoreError, Wanted};
+use super::{Committed, Plan, Store, StoreError, ViewError, Wanted};
+use crate::domain::ids::ExceptionId;
 use crate::health::Light;
 
 /// Longest turn, its connection included: longer than any one timeout of the session, short enough to be noticed in 15 s.
@@ -236,6 +237,23 @@ impl Fault {
             Fault::Contradiction(_) | Fault::Row(BadRow::Unreadable { .. }) => true,
             Fault::Late(..) | Fault::NoSession(..) | Fault::Row(BadRow::Newer { .. }) => false,
         }
+    }
+}
+
+impl From<Fault> for ViewError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Row(row) => row.shown(),
+            away => ViewError::Away(Box::new(away)),
+        }
+    }
+}
+
+/// What is wrong with a row that is asked for by its id, if it is the row that is wrong.
+fn of_exception(id: &ExceptionId) -> impl Fn(sqlx::Error) -> Fault {
+    move |error| match error {
+        sqlx::Error::ColumnDecode { source, .. } => Fault::unreadable("exception", id.as_str(), &source),
+        error => error.into(),
     }
 }
 

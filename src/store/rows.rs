@@ -8,7 +8,8 @@ use crate::domain::exception::{Enforcement, Exception, Status};
 use crate::domain::history::Chain;
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::store::document::{self, Beside, DocumentError};
-use crate::store::{Outcome, StoredEntry};
+use crate::store::lookups::StoredEntry;
+use crate::store::{Outcome, ViewError};
 
 /// A row that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,15 @@ pub(super) enum BadRow {
 impl BadRow {
     pub(super) fn unreadable(what: &'static str, id: &str, why: &dyn fmt::Display) -> Self {
         BadRow::Unreadable { what, id: id.to_owned(), why: why.to_string() }
+    }
+
+    /// For who looks.
+    pub(super) fn shown(&self) -> ViewError {
+        let (what, id, why, remedy) = match self {
+            BadRow::Unreadable { what, id, why } => (what, id, why, "restore the row from a backup"),
+            BadRow::Newer { what, id, why } => (what, id, why, "run the newer program"),
+        };
+        ViewError::Unreadable { row: format!("the stored {what} {id} cannot be read"), why: why.clone(), remedy }
     }
 
     fn document(id: &str, error: &DocumentError) -> Self {
@@ -68,7 +78,7 @@ pub(super) fn exception(row: ExceptionRow) -> Result<(i64, Exception), BadRow> {
 }
 
 /// The columns of a history row: entry, time, kind, actor, kind of actor; source, id and type of its event; outcome, code,
-/// revision, body, hash.
+/// revision, hash.
 pub(super) type HistoryRow<Time, Number> = (
     Number,
     Time,
@@ -81,7 +91,6 @@ pub(super) type HistoryRow<Time, Number> = (
     String,
     Option<String>,
     Number,
-    String,
     Vec<u8>,
 );
 
@@ -91,7 +100,7 @@ pub(super) fn entry<Time, Number: Into<i64>>(
     row: HistoryRow<Time, Number>,
     micros: impl FnOnce(Time) -> i64,
 ) -> Result<StoredEntry, BadRow> {
-    let (entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash) = row;
+    let (entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, hash) = row;
     let fields = [
         micros(at).to_string(),
         kind,
@@ -103,7 +112,6 @@ pub(super) fn entry<Time, Number: Into<i64>>(
         outcome,
         code.unwrap_or_default(),
         revision.into().to_string(),
-        body,
     ];
     Ok(StoredEntry { number: count("history of", exception.as_str(), entry.into())?, fields, hash })
 }

@@ -42,8 +42,9 @@ use self::log::LogWriter;
 use self::read::Loaded;
 use super::rows::BadRow;
 use super::tallies::differences;
-use super::{Changes, Committed, Plan, Store, StoreError, Wanted};
+use super::{Changes, Committed, Plan, Store, StoreError, ViewError, Wanted};
 use crate::domain::dates::Timestamp;
+use crate::domain::ids::ExceptionId;
 use crate::health::Light;
 
 /// Longest turn, its connection included: longer than any one wait of the connection, short enough to be noticed in 15 s.
@@ -256,6 +257,23 @@ impl Fault {
 
 /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT`, `SQLITE_MISMATCH`.
 const CONTENT: [i32; 3] = [18, 19, 20];
+
+impl From<Fault> for ViewError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Row(row) => row.shown(),
+            away => ViewError::Away(Box::new(away)),
+        }
+    }
+}
+
+/// What is wrong with a row that is asked for by its id, if it is the row that is wrong.
+fn of_exception(id: &ExceptionId) -> impl Fn(sqlx::Error) -> Fault {
+    move |error| match error {
+        sqlx::Error::ColumnDecode { source, .. } => Fault::unreadable("exception", id.as_str(), &source),
+        error => error.into(),
+    }
+}
 
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {

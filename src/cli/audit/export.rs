@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::Progress;
 use super::heads::{Head, Line, Seal, Title};
 use crate::cli::output::{Output, tell};
+use crate::cli::run::{Hangup, Signals};
 use crate::cli::{Code, ExitError};
 use crate::domain::ids::hex;
 use crate::store::audit::{Audit, HEADS_PER_PAGE};
@@ -30,18 +31,56 @@ pub(super) async fn run(audit: &dyn Audit, file: &Path, output: &Output) -> Resu
         return Ok(());
     }
     let name = file.display().to_string();
-    if file.is_dir() {
-        return Err(ExitError::new(Code::Usage, format!("{name} is a folder; name a file in it, or -")));
-    }
-    let scratch = Scratch::beside(file);
     let unwritten = |error| ExitError::failed(format!("cannot write {name}: {error}"));
+    let target = match Target::of(file)? {
+        Target::Place(target) => target,
+        Target::Stream => {
+            let opened = File::options().write(true).open(file).map_err(unwritten)?;
+            let (heads, sha256) = write(audit, opened, &name).await?;
+            tell(&format!("{heads} heads, SHA-256 {sha256}"));
+            return Ok(());
+        }
+    };
+    // From here on no signal ends the process by itself: something would be left under the other name.
+    let mut signals = Signals::new(Hangup::End)?;
+    let scratch = Scratch::beside(&target);
     let opened = File::create_new(&scratch.0).map_err(unwritten)?;
-    let (heads, sha256) = write(audit, &opened, &name).await?;
+    let (heads, sha256) = tokio::select! {
+        biased;
+        signal = signals.next() => return Err(ExitError::failed(format!("{signal}: {name} was not written"))),
+        written = write(audit, &opened, &name) => written?,
+    };
     // Under its name it is whole, also after a power cut.
-    opened.sync_all().and_then(|()| std::fs::rename(&scratch.0, file)).map_err(unwritten)?;
+    opened.sync_all().and_then(|()| std::fs::rename(&scratch.0, &target)).map_err(unwritten)?;
     output.object(&Exported { file: name, heads, sha256 }, |done, _| {
         format!("{} heads written to {}; SHA-256 {}", done.heads, done.file, done.sha256)
     })
+}
+
+/// What a name stands for.
+enum Target {
+    /// A regular file, or nothing yet: links are followed, so that they stay.
+    Place(PathBuf),
+    /// A pipe or a device, in whose place no file may be put.
+    Stream,
+}
+
+impl Target {
+    fn of(file: &Path) -> Result<Self, ExitError> {
+        let name = file.display();
+        let useless = |what| ExitError::new(Code::Usage, format!("{name} is a {what}; name a file, or -"));
+        match std::fs::metadata(file) {
+            Ok(it) if it.is_dir() => Err(useless("folder")),
+            Ok(it) if it.is_file() => {
+                let real = file.canonicalize();
+                real.map(Self::Place).map_err(|error| ExitError::failed(format!("cannot follow {name}: {error}")))
+            }
+            Ok(_) => Ok(Self::Stream),
+            Err(_) if file.is_symlink() => Err(useless("link that leads nowhere")),
+            // Whoever writes there is told what is wrong with it.
+            Err(_) => Ok(Self::Place(file.to_owned())),
+        }
+    }
 }
 
 /// A name nobody else uses; what is under it goes when it is not renamed.

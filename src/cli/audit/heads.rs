@@ -2,7 +2,7 @@
 //! all bytes before it, so that a file that was cut or changed is known, with the line.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::Path;
 
 use chrono::SecondsFormat;
@@ -92,7 +92,16 @@ impl Heads {
     /// Opens the file and reads its first line.
     pub(super) fn open(file: &Path) -> Result<Self, String> {
         let name = file.display().to_string();
-        let opened = File::open(file).map_err(|error| format!("cannot read {name}: {error}"))?;
+        let unreadable = |error| format!("cannot read {name}: {error}");
+        // Asked before it is opened, which waits at a pipe.
+        if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+            return Err(format!("{name} is no regular file, and it is read twice: write the export into one"));
+        }
+        let opened = File::open(file).map_err(unreadable)?;
+        Self::begin(name, opened)
+    }
+
+    fn begin(name: String, opened: File) -> Result<Self, String> {
         let reader = BufReader::new(opened);
         let (line, count, last) = (0, 0, String::new());
         let mut it = Self { name, reader, sha: Sha256::new(), line, count, last, ended: false };
@@ -105,9 +114,17 @@ impl Heads {
         }
     }
 
-    /// Reads all of a file, to know before hours of work whether it is whole.
-    pub(super) fn check(file: &Path) -> Result<(), String> {
-        Self::open(file)?.try_for_each(|head| head.map(drop))
+    /// Reads all of it, to know whether it is whole, and begins anew.
+    pub(super) fn checked(mut self) -> Result<Self, String> {
+        self.try_for_each(|head| head.map(drop))?;
+        let mut file = self.reader.into_inner();
+        file.rewind().map_err(|error| format!("cannot read {} again: {error}", self.name))?;
+        Self::begin(self.name, file)
+    }
+
+    /// What people call it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     fn damaged(&self, why: &str) -> String {
@@ -195,7 +212,7 @@ mod tests {
     fn check(text: &str, expected: Result<(), &str>) {
         let file = std::env::temp_dir().join(format!("reprieve-{}", uuid::Uuid::new_v4()));
         std::fs::write(&file, text).unwrap();
-        let found = Heads::check(&file);
+        let found = Heads::open(&file).and_then(Heads::checked).map(|heads| assert_eq!(heads.count(), 2));
         std::fs::remove_file(&file).unwrap();
         match (&found, expected) {
             (Ok(()), Ok(())) => (),

@@ -28,7 +28,14 @@ pub(super) fn detail(detail: &Detail<'_>, paint: Paint) -> String {
         let rows = exception.votes.iter().map(vote).collect::<Vec<_>>();
         sections.push(format!("{}\n{}", paint.bold("Votes"), columns(&rows)));
     }
-    sections.push(format!("{}\n{}", paint.bold("History"), history(&detail.history, paint)));
+    let earlier = match detail.history.first().map_or(0, |entry| entry.seq.saturating_sub(1)) {
+        0 => String::new(),
+        count => {
+            let id = exception.exception_id;
+            paint.dim(format!("\n  {count} earlier entries: `reprieve exceptions history {id}` shows all"))
+        }
+    };
+    sections.push(format!("{}{earlier}\n{}", paint.bold("History"), history(&detail.history, paint)));
     let (version, hash) = (exception.rules_version, exception.rules_hash.get(..12).unwrap_or(exception.rules_hash));
     sections.push(paint.dim(format!("rules version {}, hash {}", tame(version), tame(hash))));
     sections.join("\n\n")
@@ -99,14 +106,14 @@ pub(super) fn word(value: &impl Serialize) -> String {
 mod tests {
     use super::*;
     use crate::contract::shapes::Row;
-    use crate::contract::shapes::tests::sample;
+    use crate::contract::shapes::tests::{light, sample};
 
     #[test]
     fn a_person_sees_the_facts_the_votes_and_the_history() {
         let (exception, entries) = sample();
-        let stored: Vec<_> = entries.iter().map(|entry| (entry.number, entry.happening.fields(), entry.hash)).collect();
+        let stored: Vec<_> = entries.iter().map(|entry| (entry.number, light(entry), entry.hash)).collect();
         let rows = stored.iter().map(|(number, fields, hash)| Row { number: *number, fields, hash });
-        let text = detail(&crate::contract::shapes::detail(&exception, rows).unwrap(), Paint::Plain);
+        let text = detail(&crate::contract::shapes::detail(&exception, None, None, rows).unwrap(), Paint::Plain);
         for part in [
             "EX-1  requested",
             "SEC-812 OpenSSL on payments",

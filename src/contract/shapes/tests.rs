@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::actor::Actor;
 use crate::domain::dates::{parse_date, parse_time};
 use crate::domain::exception::Request;
-use crate::domain::history::{Chain, Entry, EventRef, Happening};
+use crate::domain::history::{Chain, Entry, EntryOutcome, EventRef, Happening};
 use crate::domain::ids::Digest;
 use crate::domain::rules::{Assignment, Level};
 use crate::domain::rules::{LevelPlan, Quorum};
@@ -96,11 +96,17 @@ pub(crate) fn sample() -> (Exception, Vec<Entry>) {
     (exception, entries)
 }
 
+/// The fields of an entry that are shown.
+pub(crate) fn light(entry: &Entry) -> [String; 10] {
+    let [fields @ .., _] = entry.happening.fields();
+    fields
+}
+
 fn shown() -> (String, serde_json::Value) {
     let (exception, entries) = sample();
-    let stored: Vec<_> = entries.iter().map(|entry| (entry.number, entry.happening.fields(), entry.hash)).collect();
+    let stored: Vec<_> = entries.iter().map(|entry| (entry.number, light(entry), entry.hash)).collect();
     let rows = stored.iter().map(|(number, fields, hash)| Row { number: *number, fields, hash });
-    let text = serde_json::to_string(&detail(&exception, rows).unwrap()).unwrap();
+    let text = serde_json::to_string(&detail(&exception, Some(BODY), None, rows).unwrap()).unwrap();
     let value = serde_json::from_str(&text).unwrap();
     (text, value)
 }
@@ -165,8 +171,20 @@ fn reviewers_are_shown_while_it_is_open() {
 #[test]
 fn a_row_that_was_changed_names_itself() {
     let (exception, entries) = sample();
-    let mut fields = entries[0].happening.fields();
+    let mut fields = light(&entries[0]);
     fields[0] = "yesterday".into();
-    let error = detail(&exception, [Row { number: 1, fields: &fields, hash: &entries[0].hash }]).unwrap_err();
+    let rows = [Row { number: 1, fields: &fields, hash: &entries[0].hash }];
+    let error = detail(&exception, None, None, rows).unwrap_err();
     assert!(error.to_string().starts_with("history entry 1 of EX-1 holds no valid time"), "{error}");
+    let error = detail(&exception, Some("{"), None, []).unwrap_err();
+    assert!(error.to_string().starts_with("history entry 1 of EX-1 holds no valid body"), "{error}");
+}
+
+#[test]
+fn entries_from_the_middle_are_chained_to_the_one_before() {
+    let (exception, entries) = sample();
+    let fields = light(&entries[1]);
+    let rows = [Row { number: 2, fields: &fields, hash: &entries[1].hash }];
+    let shown = history(&exception.id, Some(&entries[0].hash), rows).unwrap();
+    assert_eq!((shown[0].seq, &shown[0].previous_hash), (2, &hex(&entries[0].hash)));
 }

@@ -79,6 +79,7 @@ async fn compare_page(
     let hashes = if places.is_empty() { BTreeMap::new() } else { audit.hashes(&places).await? };
     for (then, now) in pairs {
         *report.compared_heads.get_or_insert(0) += 1;
+        report.present_heads += u64::from(now.is_some());
         let id = Some(then.exception_id.as_str());
         match now.map(|now| (now, now.claim.entries.cmp(&then.entries))) {
             None => report.find(id, None, Problem::Vanished(then.entries)),

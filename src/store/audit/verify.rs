@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Audit, HEADS_PER_PAGE, Key, LINKS_PER_PAGE, StoredHead, StoredLink};
+use super::{Audit, HEADS_PER_PAGE, Key, LINKS_PER_PAGE, Place, StoredHead, StoredLink};
 use crate::domain::audit::{Beyond, Check, Problem, Report, owner};
 use crate::store::ViewError;
 
@@ -17,19 +17,25 @@ pub async fn verify(
     mut tell: impl FnMut(&Report, u8) + Send,
 ) -> Result<(), ViewError> {
     let Some(last) = audit.last().await? else { return Ok(()) };
-    let mut after = Key::MIN;
+    // Whoever can write to both tables can give an exception any key there is: the first one is looked at too.
+    let mut from = Key::MIN;
     loop {
-        let heads = audit.heads(after, last).await?;
+        let heads = audit.heads(from, last).await?;
         // What is left of the history belongs to the last page, with or without exceptions.
         let full_until = heads.get(HEADS_PER_PAGE - 1).map(|head| head.key);
         let until = full_until.unwrap_or(last);
-        check_range(audit, &heads, after, until, report).await?;
+        check_range(audit, &heads, from, until, report).await?;
         tell(report, hundredths(until, last));
-        if full_until.is_none() || until >= last {
-            return Ok(());
+        match until.checked_add(1) {
+            Some(next) if full_until.is_some() && next <= last => from = next,
+            _ => return Ok(()),
         }
-        after = until;
     }
+}
+
+/// The place after this one; none after the last there can be.
+fn next((key, number): Place) -> Option<Place> {
+    number.checked_add(1).map(|number| (key, number)).or_else(|| Some((key.checked_add(1)?, i64::MIN)))
 }
 
 fn hundredths(done: Key, all: Key) -> u8 {
@@ -40,16 +46,15 @@ fn hundredths(done: Key, all: Key) -> u8 {
 async fn check_range(
     audit: &dyn Audit,
     heads: &[StoredHead],
-    after: Key,
+    from: Key,
     until: Key,
     report: &mut Report,
 ) -> Result<(), ViewError> {
     let mut checks: BTreeMap<Key, Check<'_>> = heads.iter().map(|head| (head.key, Check::of(&head.claim))).collect();
     let mut orphaned = None;
-    // After all rows of the key before.
-    let mut place = (after, i64::MAX);
-    loop {
-        let links = audit.links(place, until).await?;
+    let mut place = Some((from, i64::MIN));
+    while let Some(start) = place {
+        let links = audit.links(start, until).await?;
         for it in &links {
             report.checked_entries += 1;
             match checks.get_mut(&it.key) {
@@ -57,10 +62,7 @@ async fn check_range(
                 None => orphan(it, &mut orphaned, report),
             }
         }
-        match links.get(LINKS_PER_PAGE - 1) {
-            Some(last) => place = (last.key, last.number),
-            None => break,
-        }
+        place = links.get(LINKS_PER_PAGE - 1).and_then(|last| next((last.key, last.number)));
     }
     report.checked_exceptions += heads.len() as u64;
     for (head, check) in heads.iter().zip(checks.into_values()) {
@@ -97,6 +99,13 @@ async fn look_again(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_place_is_passed_over() {
+        assert_eq!(next((3, 7)), Some((3, 8)));
+        assert_eq!(next((3, i64::MAX)), Some((4, i64::MIN)));
+        assert_eq!(next((Key::MAX, i64::MAX)), None);
+    }
 
     #[test]
     fn the_share_is_between_nothing_and_all() {

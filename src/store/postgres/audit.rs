@@ -23,7 +23,7 @@ const LAST: &str = "SELECT greatest((SELECT max(key) FROM exceptions), (SELECT m
 
 const HEADS: &str = "\
 SELECT key, id, entries::bigint, head FROM exceptions
-WHERE key > $1::bigint AND key <= $2::bigint ORDER BY key LIMIT $3::bigint";
+WHERE key >= $1::bigint AND key <= $2::bigint ORDER BY key LIMIT $3::bigint";
 
 const HEAD: &str = "SELECT key, id, entries::bigint, head FROM exceptions WHERE key = $1::bigint";
 
@@ -38,7 +38,7 @@ SELECT exception_key, entry::bigint,
   kind, actor, actor_kind, coalesce(source, ''), coalesce(event_id, ''), coalesce(event_type, ''), outcome,
   coalesce(code, ''), revision::bigint, body, hash
 FROM history
-WHERE (exception_key, entry) > ($1::bigint, $2::integer) AND exception_key <= $3::bigint
+WHERE (exception_key, entry) >= ($1::bigint, $2::bigint) AND exception_key <= $3::bigint
 ORDER BY exception_key, entry LIMIT $4::bigint";
 
 const HASHES: &str = "\
@@ -67,7 +67,7 @@ impl PostgresAudit {
             lent.give_back();
             Ok(done)
         };
-        outcome.await.map_err(|fault: Fault| ViewError(Box::new(fault)))
+        outcome.await.map_err(|fault: Fault| fault.into())
     }
 }
 
@@ -77,9 +77,9 @@ impl Audit for PostgresAudit {
         self.with(async |connection: &mut PgConnection| Ok(query_scalar(LAST).fetch_one(connection).await?)).await
     }
 
-    async fn heads(&self, after: Key, until: Key) -> Result<Vec<StoredHead>, ViewError> {
+    async fn heads(&self, from: Key, until: Key) -> Result<Vec<StoredHead>, ViewError> {
         let work = async |connection: &mut PgConnection| {
-            let rows = query_as(HEADS).bind(after).bind(until).bind(rows(HEADS_PER_PAGE)).fetch_all(connection).await?;
+            let rows = query_as(HEADS).bind(from).bind(until).bind(rows(HEADS_PER_PAGE)).fetch_all(connection).await?;
             Ok(rows.into_iter().map(head).collect())
         };
         self.with(work).await
@@ -87,7 +87,7 @@ impl Audit for PostgresAudit {
 
     async fn links(&self, (key, number): Place, until: Key) -> Result<Vec<StoredLink>, ViewError> {
         let work = async |connection: &mut PgConnection| {
-            let found = query_as(LINKS).bind(key).bind(entry(number)).bind(until).bind(rows(LINKS_PER_PAGE));
+            let found = query_as(LINKS).bind(key).bind(number).bind(until).bind(rows(LINKS_PER_PAGE));
             Ok(found.fetch_all(connection).await?.into_iter().map(link).collect())
         };
         self.with(work).await

@@ -10,16 +10,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::query_as;
+use sqlx::{query_as, query_scalar};
 
 use super::lent::{self, Lent, in_time};
-use super::{BadUrl, Fault, read};
+use super::{BadUrl, Fault, of_exception, read};
 use crate::domain::exception::Exception;
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::store::desk::Limit;
-use crate::store::lookups::{Bounds, Exceptions, Newer, Selection, Stats, TicketView};
+use crate::store::lookups::{
+    Bounds, ENTRIES_MAX, ExceptionView, Exceptions, Newer, Selection, Stats, StoredEntry, TicketView,
+};
 use crate::store::rows::{self, HistoryRow};
-use crate::store::{StoredEntry, ViewError, Views};
+use crate::store::{ViewError, Views};
 
 /// Longest look-up once there is one: a little more than the server's own limit, which says better what was wrong.
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
@@ -38,13 +40,18 @@ pub const SETTINGS: [(&str, &str); 6] = [
 const EXCEPTION: &str = "\
 SELECT key, id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE id = $1::text";
 
+const SUBMITTED: &str = "\
+SELECT body FROM history
+WHERE exception_key = $1::bigint AND entry = 1 AND kind = 'submitted' AND outcome = 'applied'";
+
+/// Without the bodies.
 const HISTORY: &str = "\
-SELECT entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash
-FROM history WHERE exception_key = $1::bigint AND entry <= $2::bigint ORDER BY entry";
+SELECT entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, hash
+FROM history WHERE exception_key = $1::bigint AND entry > $2::bigint AND entry <= $3::bigint ORDER BY entry LIMIT $4::bigint";
 
 /// Every statement of the look-ups: for a test that prepares them.
 pub fn statements() -> impl Iterator<Item = &'static str> {
-    let one: &[&str] = &[EXCEPTION, HISTORY];
+    let one: &[&str] = &[EXCEPTION, SUBMITTED, HISTORY];
     [one, list::STATEMENTS, figures::STATEMENTS].into_iter().flatten().copied()
 }
 
@@ -78,14 +85,18 @@ macro_rules! with {
             lent.give_back();
             Ok::<_, Fault>(found)
         };
-        outcome.await.map_err(|fault| ViewError(Box::new(fault)))
+        outcome.await.map_err(ViewError::from)
     }};
 }
 
 #[async_trait]
 impl Views for PostgresViews {
-    async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError> {
-        with!(self, connection => find(connection, id))
+    async fn exception(&self, id: &ExceptionId) -> Result<Option<ExceptionView>, ViewError> {
+        with!(self, connection => view(connection, id))
+    }
+
+    async fn history(&self, id: &ExceptionId, after: u32) -> Result<Option<Vec<StoredEntry>>, ViewError> {
+        with!(self, connection => history(connection, id, after))
     }
 
     async fn exceptions(
@@ -106,13 +117,39 @@ impl Views for PostgresViews {
     }
 }
 
-async fn find(connection: &mut PgConnection, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, Fault> {
-    let row = query_as(EXCEPTION).bind(id.as_str()).fetch_optional(&mut *connection).await?;
-    let Some(row) = row else { return Ok(None) };
-    let (key, exception) = read::exception(row)?;
+async fn view(connection: &mut PgConnection, id: &ExceptionId) -> Result<Option<ExceptionView>, Fault> {
+    let Some((key, exception)) = find(connection, id).await? else { return Ok(None) };
+    let submitted =
+        query_scalar(SUBMITTED).bind(key).fetch_optional(&mut *connection).await.map_err(of_exception(id))?;
+    let entries = entries(connection, key, &exception, ExceptionView::after(&exception), ENTRIES_MAX + 1).await?;
+    Ok(Some(ExceptionView::of(exception, submitted, entries)))
+}
+
+async fn history(
+    connection: &mut PgConnection,
+    id: &ExceptionId,
+    after: u32,
+) -> Result<Option<Vec<StoredEntry>>, Fault> {
+    let Some((key, exception)) = find(connection, id).await? else { return Ok(None) };
+    entries(connection, key, &exception, after, ENTRIES_MAX).await.map(Some)
+}
+
+async fn find(connection: &mut PgConnection, id: &ExceptionId) -> Result<Option<(i64, Exception)>, Fault> {
+    let row = query_as(EXCEPTION).bind(id.as_str()).fetch_optional(connection).await.map_err(of_exception(id))?;
+    row.map(read::exception).transpose()
+}
+
+async fn entries(
+    connection: &mut PgConnection,
+    key: i64,
+    exception: &Exception,
+    after: u32,
+    most: u32,
+) -> Result<Vec<StoredEntry>, Fault> {
+    let until = i64::from(exception.chain.entries);
+    let found = query_as(HISTORY).bind(key).bind(i64::from(after)).bind(until).bind(i64::from(most));
     let rows: Vec<HistoryRow<DateTime<Utc>, i32>> =
-        query_as(HISTORY).bind(key).bind(i64::from(exception.chain.entries)).fetch_all(connection).await?;
-    let entry = |row| rows::entry(&exception.id, row, |at: DateTime<Utc>| at.timestamp_micros());
-    let entries = rows.into_iter().map(entry).collect::<Result<_, _>>()?;
-    Ok(Some((exception, entries)))
+        found.fetch_all(connection).await.map_err(of_exception(&exception.id))?;
+    let entry = |row| Ok(rows::entry(&exception.id, row, |at: DateTime<Utc>| at.timestamp_micros())?);
+    rows.into_iter().map(entry).collect()
 }

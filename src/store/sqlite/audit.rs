@@ -22,7 +22,7 @@ const LOOK_MAX: Duration = Duration::from_secs(61);
 const LAST: &str = "\
 SELECT max(last) FROM (SELECT max(key) AS last FROM exceptions UNION ALL SELECT max(exception_key) FROM history)";
 
-const HEADS: &str = "SELECT key, id, entries, head FROM exceptions WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3";
+const HEADS: &str = "SELECT key, id, entries, head FROM exceptions WHERE key >= ?1 AND key <= ?2 ORDER BY key LIMIT ?3";
 
 const HEAD: &str = "SELECT key, id, entries, head FROM exceptions WHERE key = ?1";
 
@@ -30,7 +30,7 @@ const HEADS_BY_ID: &str = "SELECT key, id, entries, head FROM exceptions WHERE i
 
 const LINKS: &str = "\
 SELECT exception_key, entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash
-FROM history WHERE (exception_key, entry) > (?1, ?2) AND exception_key <= ?3
+FROM history WHERE (exception_key, entry) >= (?1, ?2) AND exception_key <= ?3
 ORDER BY exception_key, entry LIMIT ?4";
 
 const HASHES: &str = "\
@@ -52,7 +52,7 @@ impl SqliteAudit {
     }
 
     async fn look<T>(&self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Fault>) -> Result<T, ViewError> {
-        self.lender.lend(Access::Look, work).await.map_err(|fault| ViewError(Box::new(fault)))
+        self.lender.lend(Access::Look, work).await.map_err(ViewError::from)
     }
 }
 
@@ -62,9 +62,9 @@ impl Audit for SqliteAudit {
         self.look(async |connection: &mut SqliteConnection| Ok(query_scalar(LAST).fetch_one(connection).await?)).await
     }
 
-    async fn heads(&self, after: Key, until: Key) -> Result<Vec<StoredHead>, ViewError> {
+    async fn heads(&self, from: Key, until: Key) -> Result<Vec<StoredHead>, ViewError> {
         let work = async |connection: &mut SqliteConnection| {
-            let found = query(HEADS).bind(after).bind(until).bind(rows(HEADS_PER_PAGE)).fetch_all(connection).await?;
+            let found = query(HEADS).bind(from).bind(until).bind(rows(HEADS_PER_PAGE)).fetch_all(connection).await?;
             found.iter().map(head).collect()
         };
         self.look(work).await

@@ -59,7 +59,7 @@ impl SqliteSubmissions {
     }
 
     async fn look<T>(&self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Fault>) -> Result<T, ViewError> {
-        self.lender.lend(Access::Look, work).await.map_err(|fault| ViewError(Box::new(fault)))
+        self.lender.lend(Access::Look, work).await.map_err(ViewError::from)
     }
 }
 
@@ -175,11 +175,12 @@ mod tests {
     async fn a_look_up_shows_the_exception_and_its_chain() {
         let (scratch, written) = filled().await;
         let views = SqliteViews::new(scratch.file());
-        let (exception, entries) = views.exception(&id("EX-2")).await.unwrap().unwrap();
-        assert_eq!(exception, written[1]);
-        let [entry] = entries.as_slice() else { panic!("{entries:?}") };
-        assert_eq!(link(&Chain::default().head, "EX-2", entry.number, &entry.fields), exception.chain.head);
-        assert_eq!((entry.hash.as_slice(), entry.number), (exception.chain.head.as_slice(), 1));
+        let view = views.exception(&id("EX-2")).await.unwrap().unwrap();
+        assert_eq!((&view.exception, view.submitted.as_deref()), (&written[1], Some(BODY)));
+        let [entry] = view.newest.as_slice() else { panic!("{view:?}") };
+        let fields: Vec<String> = entry.fields.iter().cloned().chain(view.submitted.clone()).collect();
+        assert_eq!(link(&Chain::default().head, "EX-2", entry.number, &fields), written[1].chain.head);
+        assert_eq!((entry.hash.as_slice(), entry.number), (written[1].chain.head.as_slice(), 1));
         assert!(views.exception(&id("EX-9")).await.unwrap().is_none());
         scratch.run("UPDATE exceptions SET document = '{}'").await;
         let error = views.exception(&id("EX-1")).await.unwrap_err().to_string();

@@ -9,17 +9,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use sqlx::query_as;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{query_as, query_scalar};
 
-use super::Fault;
 use super::lent::{Access, Lender};
+use super::{Fault, of_exception};
 use crate::domain::exception::Exception;
 use crate::domain::ids::{ExceptionId, TicketId};
 use crate::store::desk::Limit;
-use crate::store::lookups::{Bounds, Exceptions, Newer, Selection, Stats, TicketView};
+use crate::store::lookups::{
+    Bounds, ENTRIES_MAX, ExceptionView, Exceptions, Newer, Selection, Stats, StoredEntry, TicketView,
+};
 use crate::store::rows::{self, ExceptionRow, HistoryRow};
-use crate::store::{StoredEntry, ViewError, Views};
+use crate::store::{ViewError, Views};
 
 /// Longest look-up, far longer than any takes.
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
@@ -27,13 +29,17 @@ const LOOK_UP_MAX: Duration = Duration::from_secs(6);
 const EXCEPTION: &str = "\
 SELECT key, id, ticket_id, revision, sequence, entries, head, document FROM exceptions WHERE id = ?1";
 
+const SUBMITTED: &str = "\
+SELECT body FROM history WHERE exception_key = ?1 AND entry = 1 AND kind = 'submitted' AND outcome = 'applied'";
+
+/// Without the bodies.
 const HISTORY: &str = "\
-SELECT entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, body, hash
-FROM history WHERE exception_key = ?1 AND entry <= ?2 ORDER BY entry";
+SELECT entry, at, kind, actor, actor_kind, source, event_id, event_type, outcome, code, revision, hash
+FROM history WHERE exception_key = ?1 AND entry > ?2 AND entry <= ?3 ORDER BY entry LIMIT ?4";
 
 /// The statements behind one exception.
 #[cfg(test)]
-pub(super) const ONE: &[&str] = &[EXCEPTION, HISTORY];
+pub(super) const ONE: &[&str] = &[EXCEPTION, SUBMITTED, HISTORY];
 
 /// Answers look-ups from a file.
 pub struct SqliteViews {
@@ -59,14 +65,18 @@ impl SqliteViews {
 macro_rules! with {
     ($views:ident, $connection:ident => $look_up:expr) => {{
         let found = $views.lender.lend(Access::Look, async |$connection: &mut SqliteConnection| $look_up.await);
-        found.await.map_err(|fault| ViewError(Box::new(fault)))
+        found.await.map_err(ViewError::from)
     }};
 }
 
 #[async_trait]
 impl Views for SqliteViews {
-    async fn exception(&self, id: &ExceptionId) -> Result<Option<(Exception, Vec<StoredEntry>)>, ViewError> {
-        with!(self, connection => find(connection, id))
+    async fn exception(&self, id: &ExceptionId) -> Result<Option<ExceptionView>, ViewError> {
+        with!(self, connection => view(connection, id))
+    }
+
+    async fn history(&self, id: &ExceptionId, after: u32) -> Result<Option<Vec<StoredEntry>>, ViewError> {
+        with!(self, connection => history(connection, id, after))
     }
 
     async fn exceptions(
@@ -96,16 +106,38 @@ pub(super) fn exception(columns: ExceptionColumns) -> Result<(i64, Exception), F
     Ok(rows::exception(ExceptionRow { key, id, ticket_id, revision, sequence, entries, head, document })?)
 }
 
-async fn find(
+async fn view(connection: &mut SqliteConnection, id: &ExceptionId) -> Result<Option<ExceptionView>, Fault> {
+    let Some((key, exception)) = find(connection, id).await? else { return Ok(None) };
+    let submitted =
+        query_scalar(SUBMITTED).bind(key).fetch_optional(&mut *connection).await.map_err(of_exception(id))?;
+    let entries = entries(connection, key, &exception, ExceptionView::after(&exception), ENTRIES_MAX + 1).await?;
+    Ok(Some(ExceptionView::of(exception, submitted, entries)))
+}
+
+async fn history(
     connection: &mut SqliteConnection,
     id: &ExceptionId,
-) -> Result<Option<(Exception, Vec<StoredEntry>)>, Fault> {
-    let row = query_as(EXCEPTION).bind(id.as_str()).fetch_optional(&mut *connection).await?;
-    let Some(row) = row else { return Ok(None) };
-    let (key, exception) = exception(row)?;
-    let rows: Vec<HistoryRow<i64, i64>> =
-        query_as(HISTORY).bind(key).bind(i64::from(exception.chain.entries)).fetch_all(connection).await?;
-    let entry = |row| rows::entry(&exception.id, row, |at| at);
-    let entries = rows.into_iter().map(entry).collect::<Result<_, _>>()?;
-    Ok(Some((exception, entries)))
+    after: u32,
+) -> Result<Option<Vec<StoredEntry>>, Fault> {
+    let Some((key, exception)) = find(connection, id).await? else { return Ok(None) };
+    entries(connection, key, &exception, after, ENTRIES_MAX).await.map(Some)
+}
+
+async fn find(connection: &mut SqliteConnection, id: &ExceptionId) -> Result<Option<(i64, Exception)>, Fault> {
+    let row = query_as(EXCEPTION).bind(id.as_str()).fetch_optional(connection).await.map_err(of_exception(id))?;
+    row.map(exception).transpose()
+}
+
+async fn entries(
+    connection: &mut SqliteConnection,
+    key: i64,
+    exception: &Exception,
+    after: u32,
+    most: u32,
+) -> Result<Vec<StoredEntry>, Fault> {
+    let until = i64::from(exception.chain.entries);
+    let found = query_as(HISTORY).bind(key).bind(i64::from(after)).bind(until).bind(i64::from(most));
+    let rows: Vec<HistoryRow<i64, i64>> = found.fetch_all(connection).await.map_err(of_exception(&exception.id))?;
+    let entry = |row| Ok(rows::entry(&exception.id, row, |at| at)?);
+    rows.into_iter().map(entry).collect()
 }

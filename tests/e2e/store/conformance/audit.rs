@@ -142,6 +142,29 @@ pub(crate) async fn whatever_is_tampered_with_is_found(place: &dyn Place) {
     assert_eq!(told(&verified(place).await), expected);
 }
 
+/// Whoever can change both tables can give an exception any key there is.
+pub(crate) async fn under_the_lowest_key_nothing_is_passed_over(place: &dyn Place) {
+    let mut store = place.open().await;
+    write(&mut store, &chains(&["EX-moved", "EX-whole"], 2)).await;
+    place.tamper(OPEN).await;
+    let move_it = Sql {
+        postgres: "ALTER TABLE exceptions ALTER COLUMN key DROP IDENTITY; \
+                   UPDATE history SET exception_key = -9223372036854775808 WHERE exception_key = 1; \
+                   UPDATE exceptions SET key = -9223372036854775808 WHERE key = 1",
+        sqlite: "UPDATE history SET exception_key = -9223372036854775808 WHERE exception_key = 1; \
+                 UPDATE exceptions SET key = -9223372036854775808 WHERE key = 1",
+    };
+    place.tamper(move_it).await;
+    let report = verified(place).await;
+    assert_eq!((told(&report), report.checked_exceptions, report.checked_entries), (Vec::new(), 2, 4));
+    place.tamper(sql("UPDATE history SET body = 'x' WHERE exception_key < 0 AND entry = 1")).await;
+    assert_eq!(told(&verified(place).await), [("EX-moved", 1, Problem::Edited)]);
+    place.tamper(sql("DELETE FROM exceptions WHERE key < 0")).await;
+    let report = verified(place).await;
+    let found: Vec<_> = report.findings.iter().map(|it| (it.entry, it.problem)).collect();
+    assert_eq!(found, [(Some(1), Problem::Orphaned(i64::MIN))]);
+}
+
 pub(crate) async fn many_chains_and_a_long_one_are_checked_page_by_page(place: &dyn Place) {
     let mut store = place.open().await;
     let names: Vec<String> = (0..1_100).map(|number| format!("EX-{number:04}")).collect();

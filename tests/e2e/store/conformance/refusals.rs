@@ -2,7 +2,9 @@
 #![expect(clippy::indexing_slicing, reason = "a test that finds less than it made should fail there")]
 
 use reprieve::domain::exception::{Enforcement, Exception, Status, Vote};
-use reprieve::store::{Changes, InboxRow, Outcome, StoreError, Wanted};
+use reprieve::store::desk::Limit;
+use reprieve::store::lookups::Selection;
+use reprieve::store::{Changes, InboxRow, Outcome, StoreError, ViewError, Wanted};
 
 use crate::store::material::{
     date, decide, digest, exception, happening, id, key, submission, ticket_id, turn, user, write,
@@ -84,7 +86,10 @@ pub(crate) async fn a_request_that_contradicts_itself_is_refused(place: &dyn Pla
         changes.clone()
     });
     check(&refused.await, "approved by the requester, later");
-    assert_eq!(place.views().exception(&id("EX-2")).await.expect("an answer").expect("there").0, others.exceptions[0]);
+    assert_eq!(
+        place.views().exception(&id("EX-2")).await.expect("an answer").expect("there").exception,
+        others.exceptions[0]
+    );
 }
 
 /// The request that ends makes room for the next one of its ticket in the same turn.
@@ -121,11 +126,24 @@ pub(crate) async fn a_damaged_row_is_refused_and_a_newer_one_is_an_outage(place:
     place.tamper(crate::store::place::sql("UPDATE exceptions SET document = '{}' WHERE id = 'EX-1'")).await;
     check(&turn(&mut store, &wanted("EX-1"), |_| Changes::default()).await, "damaged");
     turn(&mut store, &wanted("EX-2"), |_| Changes::default()).await.expect("a turn");
-    assert!(place.views().exception(&id("EX-1")).await.is_err());
+    check_unreadable(place, "restore the row from a backup").await;
     place.tamper(crate::store::place::sql("UPDATE exceptions SET document = '{\"v\":99}' WHERE id = 'EX-1'")).await;
     let newer = turn(&mut store, &wanted("EX-1"), |_| Changes::default()).await;
     assert!(matches!(newer, Err(StoreError::Away(_))), "{newer:?}");
+    check_unreadable(place, "run the newer program").await;
     turn(&mut store, &wanted("EX-2"), |_| Changes::default()).await.expect("a turn");
+}
+
+/// Whoever looks is told which row it is, alone and in a list.
+async fn check_unreadable(place: &dyn Place, expected: &str) {
+    let views = place.views();
+    let one = views.exception(&id("EX-1")).await.map(drop);
+    let history = views.history(&id("EX-1"), 0).await.map(drop);
+    let list = views.exceptions(&Selection::default(), None, Limit::DEFAULT).await.map(drop);
+    for found in [one, history, list] {
+        let Err(ViewError::Unreadable { row, remedy, .. }) = found else { panic!("{found:?}") };
+        assert_eq!((row.as_str(), remedy), ("the stored exception EX-1 cannot be read", expected));
+    }
 }
 
 fn seen(name: &str, outcome: Outcome) -> InboxRow {

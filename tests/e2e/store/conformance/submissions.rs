@@ -29,19 +29,41 @@ pub(crate) async fn a_look_up_shows_the_exception_and_its_chain(place: &dyn Plac
         let changes = Changes { history, exceptions: vec![last.clone()], ..Changes::default() };
         turn(&mut store, &wanted, |_| changes.clone()).await.expect("a turn");
     }
-    let (exception, entries) = views.exception(&id("EX-1")).await.expect("an answer").expect("there");
-    assert_eq!(exception, last);
+    let view = views.exception(&id("EX-1")).await.expect("an answer").expect("there");
+    assert_eq!((view.exception, view.before.is_none()), (last.clone(), true));
+    assert_eq!(view.submitted.as_ref(), Some(&written.history[0].happening.body));
+    let bodies = [written.history[0].happening.body.clone(), "later 0".into(), "later 1".into(), "later 0".into()];
     let mut head: Hash = Chain::default().head;
-    for (entry, number) in entries.iter().zip(1..) {
-        head = link(&head, "EX-1", entry.number, &entry.fields);
+    for ((entry, number), body) in view.newest.iter().zip(1..).zip(bodies) {
+        let fields: Vec<String> = entry.fields.iter().cloned().chain([body]).collect();
+        head = link(&head, "EX-1", entry.number, &fields);
         assert_eq!((entry.number, entry.hash.as_slice()), (number, head.as_slice()));
     }
-    assert_eq!((entries.len(), head), (4, exception.chain.head));
-    assert_eq!(entries[0].fields, written.history[0].happening.fields());
+    assert_eq!((view.newest.len(), head), (4, last.chain.head));
+    let rest = views.history(&id("EX-1"), 2).await.expect("an answer").expect("there");
+    assert_eq!(rest.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3, 4]);
     assert!(views.exception(&id("EX-9")).await.expect("an answer").is_none());
+    assert!(views.history(&id("EX-9"), 0).await.expect("an answer").is_none());
     // A turn in between: the entries go as far as the exception that was read says.
     place.tamper(sql("UPDATE exceptions SET entries = 3 WHERE id = 'EX-1'")).await;
-    assert_eq!(views.exception(&id("EX-1")).await.expect("an answer").expect("there").1.len(), 3);
+    assert_eq!(views.exception(&id("EX-1")).await.expect("an answer").expect("there").newest.len(), 3);
+}
+
+/// A refusal is kept with the bytes of its event, which nobody is shown.
+pub(crate) async fn large_refusals_are_looked_up_without_their_bytes(place: &dyn Place) {
+    let mut store = place.open().await;
+    let mut changes = submission(&["EX-1"]);
+    let large = "x".repeat(240_000);
+    for _ in 0..40 {
+        let it = &mut changes.exceptions[0];
+        let mut refusal = happening(it, &large);
+        (refusal.outcome, refusal.code) = (EntryOutcome::Refused, Some("exception_exists"));
+        changes.history.push(it.chain.append(&id("EX-1"), refusal));
+    }
+    write(&mut store, &changes).await;
+    let found = place.views().exception(&id("EX-1")).await.expect("an answer").expect("there");
+    let bytes = format!("{found:?}").len();
+    assert!(bytes < 200_000, "{bytes} bytes");
 }
 
 /// An entry of every shape: by a timer, refused, of a time before 1970 and of one to the microsecond.
@@ -57,8 +79,9 @@ pub(crate) async fn every_field_of_an_entry_comes_back(place: &dyn Place) {
     let history = all.iter().map(Happening::fields).collect::<Vec<_>>();
     let entries = all.into_iter().map(|happening| it.chain.append(&id("EX-1"), happening)).collect();
     write(&mut store, &Changes { history: entries, exceptions: vec![it], ..Changes::default() }).await;
-    let (_, entries) = place.views().exception(&id("EX-1")).await.expect("an answer").expect("there");
-    assert_eq!(entries.into_iter().map(|entry| entry.fields).collect::<Vec<_>>(), history);
+    let view = place.views().exception(&id("EX-1")).await.expect("an answer").expect("there");
+    let shown: Vec<_> = view.newest.iter().map(|entry| entry.fields.as_slice()).collect();
+    assert_eq!(shown, history.iter().map(|fields| &fields[..10]).collect::<Vec<_>>());
 }
 
 pub(crate) async fn submissions_are_read_page_by_page(place: &dyn Place) {
