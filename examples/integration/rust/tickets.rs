@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "what is missing reads as null; a file of another shape ends the program")]
 
 use std::error::Error;
+use std::io::Write as _;
 
 use futures_util::StreamExt as _;
 use lapin::options::{
@@ -75,7 +76,11 @@ async fn submit(channel: &Channel, user: &str, event: Value) -> Result<()> {
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish("exceptions.inbound".into(), key.into(), options, body.as_bytes(), properties);
     match sent.await?.await? {
-        Confirmation::Ack(_) => println!("confirmed {}", text(&event["id"])),
+        Confirmation::Ack(_) => println!(
+            "confirmed by the broker: {}; applied only when GET /api/v1/exceptions/{} shows it",
+            text(&event["id"]),
+            text(&event["data"]["exception_id"])
+        ),
         _ => return Err("the broker did not take it: send it again".into()),
     }
     Ok(())
@@ -125,7 +130,9 @@ fn apply(event: &Value) -> Result<String> {
     };
     book["seen"].as_array_mut().ok_or("the file has no list `seen`")?.push(id.into());
     book["last"][&row] = text(&event["sequence"]).max(&last).into();
-    std::fs::write(format!("{}.new", path()), book.to_string())?;
+    let mut file = std::fs::File::create(format!("{}.new", path()))?;
+    file.write_all(book.to_string().as_bytes())?;
+    file.sync_all()?; // a power cut takes back nothing that is acknowledged; of a database, COMMIT sees to it
     std::fs::rename(format!("{}.new", path()), path())?;
     Ok(format!("{outcome} {kind}"))
 }
