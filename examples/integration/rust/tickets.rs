@@ -21,20 +21,33 @@ use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// A command with its arguments.
+enum Ask {
+    Submit(Value),
+    Follow(u64),
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ask = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["submit", ticket, new_date, requester, justification] => {
+            Ask::Submit(submission(ticket, new_date, requester, justification)?)
+        }
+        ["follow"] => Ask::Follow(u64::MAX),
+        ["follow", count] => Ask::Follow(count.parse()?),
+        _ => {
+            eprintln!("tickets submit TICKET NEW_DATE REQUESTER JUSTIFICATION\ntickets follow [COUNT]");
+            std::process::exit(2);
+        }
+    };
     let url = std::env::var("AMQP_URL")?;
     let user = url.parse::<AMQPUri>()?.authority.userinfo.username;
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["submit", ticket, new_date, requester, justification] => {
-            submit(&channel, &user, submission(ticket, new_date, requester, justification)?).await?;
-        }
-        ["follow"] => follow(&channel, u64::MAX).await?,
-        ["follow", count] => follow(&channel, count.parse()?).await?,
-        _ => return Err("submit TICKET NEW_DATE REQUESTER JUSTIFICATION, or follow [COUNT]".into()),
+    match ask {
+        Ask::Submit(event) => submit(&channel, &user, event).await?,
+        Ask::Follow(count) => follow(&channel, count).await?,
     }
     connection.close(200, "done".into()).await?;
     Ok(())
