@@ -9,17 +9,27 @@ Each notification is posted once, however often it comes: its id goes into SENT 
 acknowledged. Only an end just between the two, or a lost answer, posts it a second time.
 """
 
+import http.client
 import json
 import os
+import re
 import sqlite3
 import sys
+import unicodedata
 import urllib.error
 import urllib.request
 
 import pika
 
 ENV = os.environ
+QUEUE = ENV.get("QUEUE", "exceptions.out.notifications")
+REMEDIES = {403: "give the user of AMQP_URL the right to read it", 404: "declare it, or name another one in QUEUE"}
 WAIT_MAX = 60  # seconds between two tries
+
+
+def line(value):
+    """What people typed begins no line of its own, and has no control characters and none that turn the text around."""
+    return "".join(c for c in " ".join(str(value).split()) if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
 
 
 def render(event):
@@ -27,7 +37,9 @@ def render(event):
     data = event["data"]
     facts = ("requester", "severity", "reason", "current_due_date", "requested_due_date", "status", "approved_due_date",
              "decided_by", "comment", "rule", "review_due_at")
-    shown = [{"title": name.replace("_", " "), "value": plain(data[name])} for name in facts if data.get(name) is not None]
+    shown = {name: plain(data[name]) for name in facts if data.get(name) is not None}
+    if "comment" in shown:
+        shown["comment"] = f"“{shown['comment']}”"
     title = f"{data['kind'].replace('_', ' ')}: {data['ticket_id']} {data['ticket_title']}"
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -36,7 +48,7 @@ def render(event):
         "body": [
             {"type": "TextBlock", "text": plain(title), "weight": "bolder", "wrap": True},
             {"type": "TextBlock", "text": f"for {plain(data['recipient']['id'])}, exception {plain(data['exception_id'])}"},
-            {"type": "FactSet", "facts": shown},
+            {"type": "FactSet", "facts": [{"title": name.replace("_", " "), "value": shown[name]} for name in shown]},
         ],
         "actions": [{"type": "Action.OpenUrl", "title": "Open", "url": data["link"]}] if data.get("link") else [],
     }
@@ -45,54 +57,91 @@ def render(event):
 
 def plain(value):
     """Nothing that people typed is read as Markdown."""
-    return "".join(f"\\{c}" if c in "\\`*_[]()#" else c for c in str(value))
+    return "".join(f"\\{c}" if c in "\\`*_[]()#" else c for c in line(value))
 
 
-def send(event):
-    """Raises for what may pass; a message that the other side will never take is `refused`."""
-    body = json.dumps(render(event)).encode()
-    request = urllib.request.Request(ENV["TEAMS_WEBHOOK_URL"], body, {"Content-Type": "application/json"})
+class Stay(urllib.request.HTTPRedirectHandler):
+    """Followed, a redirect would make a GET of the POST, without the message: it is an error like any other."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+HTTP = urllib.request.build_opener(Stay)
+
+
+def send(message):
+    """Returns why the other side will never take it, or None: it has. Raises for what may pass."""
+    request = urllib.request.Request(ENV["TEAMS_WEBHOOK_URL"], message, {"Content-Type": "application/json"})
     try:
-        urllib.request.urlopen(request, timeout=20).close()
+        HTTP.open(request, timeout=20).close()
     except urllib.error.HTTPError as error:
         # 400 is about this message. 403, 404, 410 are about the webhook: the next message would fare no better.
         if error.code != 400:
             raise
-        print(f"{event['id']} refused: {error.read(200)!r}", file=sys.stderr)
-        return "refused"
-    return "sent"
+        return error.read(200)
+    return None
 
 
-def once(connection, sent, event):
-    if sent.execute("SELECT 1 FROM sent WHERE id = ?", [event["id"]]).fetchone():
+def once(connection, sent, key, body):
+    if sent.execute("SELECT 1 FROM sent WHERE id = ?", [key]).fetchone():
         return "repeated"
-    wait = 1
-    while True:
-        try:
-            outcome = send(event)
-            break
-        except OSError as error:  # an outage or a limit: nothing is given up. The URL, a secret, is not shown
-            asked = error.headers.get("Retry-After", "") if isinstance(error, urllib.error.HTTPError) else ""
-            pause = max(wait, int(asked)) if asked.isdigit() else wait
-            print(f"{event['id']} again in {pause} s: {error}", file=sys.stderr)
-            connection.sleep(pause)  # keeps the broker's heartbeat going
-            wait = min(2 * wait, WAIT_MAX)
+    try:
+        message = json.dumps(render(json.loads(body))).encode()
+    except Exception as error:  # whatever is wrong with this one: the others go on
+        why = repr(error)
+    else:
+        why = tried(connection, key, message)
+    if why is not None:
+        print(f"{key} refused: {why}", file=sys.stderr)
+    outcome = "sent" if why is None else "refused"
     with sent:
-        sent.execute("INSERT INTO sent (id, outcome) VALUES (?, ?)", [event["id"], outcome])
+        sent.execute("INSERT INTO sent (id, outcome) VALUES (?, ?)", [key, outcome])
     return outcome
 
 
+def tried(connection, key, message):
+    wait = 1
+    while True:
+        try:
+            return send(message)
+        except (OSError, http.client.HTTPException) as error:  # an outage or a limit: nothing is given up
+            asked = error.headers.get("Retry-After", "") if isinstance(error, urllib.error.HTTPError) else ""
+            pause = max(wait, int(asked)) if re.fullmatch("[0-9]{1,4}", asked) else wait
+            print(f"{key} again in {pause} s: {error}", file=sys.stderr)
+            connection.sleep(pause)  # keeps the broker's heartbeat going
+            wait = min(2 * wait, WAIT_MAX)
+
+
+def settings():
+    """What cannot work is told at once, without the value: both addresses are secrets."""
+    try:
+        if not re.fullmatch(r"https?://[\w.-]+(:[0-9]{1,5})?/[!-~]+", ENV["TEAMS_WEBHOOK_URL"], re.ASCII):
+            raise ValueError
+        return pika.URLParameters(ENV["AMQP_URL"])
+    except (KeyError, OSError, ValueError):
+        print("AMQP_URL has to be amqp://USER:PASSWORD@HOST/VHOST, TEAMS_WEBHOOK_URL https://HOST/PATH", file=sys.stderr)
+        sys.exit(2)
+
+
 def main():
+    parameters = settings()
     sent = sqlite3.connect(ENV.get("SENT", "sent.db"))
     sent.execute("CREATE TABLE IF NOT EXISTS sent (id TEXT PRIMARY KEY, outcome TEXT, at TEXT DEFAULT CURRENT_TIMESTAMP)")
-    # A lost broker ends the program; whatever starts it again, a unit file or a container, is its supervisor.
-    with pika.BlockingConnection(pika.URLParameters(ENV["AMQP_URL"])) as connection:
+    with pika.BlockingConnection(parameters) as connection:
         channel = connection.channel()
         channel.basic_qos(prefetch_count=10)
-        for method, _, body in channel.consume(ENV.get("QUEUE", "exceptions.out.notifications")):
-            event = json.loads(body)
-            print(once(connection, sent, event), event["id"], flush=True)
+        for method, properties, body in channel.consume(QUEUE):
+            key = properties.message_id  # the event's id
+            print(once(connection, sent, key, body), key, flush=True)
             channel.basic_ack(method.delivery_tag)
+    sys.exit(f"queue {QUEUE}: it is gone: {REMEDIES[404]}")
 
 
-main()
+# A lost broker ends the program; whatever starts it again, a unit file or a container, is its supervisor.
+try:
+    main()
+except pika.exceptions.ChannelClosedByBroker as error:
+    sys.exit(f"queue {QUEUE}: {error.reply_text}: {REMEDIES.get(error.reply_code, 'start this again')}")
+except (pika.exceptions.AMQPError, OSError) as error:
+    sys.exit(f"broker: {error!r}: see that it runs, and that the user of AMQP_URL may log in; then start this again")

@@ -22,7 +22,10 @@ mod bridges;
 mod http;
 mod shown;
 
-pub(crate) use bridges::each_bridge_sends_each_notification_once;
+pub(crate) use bridges::{
+    a_bridge_says_what_it_lacks_at_the_broker, each_bridge_sends_each_notification_once,
+    no_message_and_no_answer_stops_a_bridge,
+};
 pub(crate) use http::the_program_without_a_broker_misses_nothing;
 pub(crate) use shown::{every_command_in_the_documents_exists, shown_programs_are_the_files};
 
@@ -73,6 +76,41 @@ pub(crate) async fn the_programs_submit_and_defer_once() {
     }
     worker.sigterm();
     assert!(worker.wait_exit(SOON).await.success());
+}
+
+/// Without a command that they know: how they are used, and 2.
+pub(crate) async fn programs_say_how_they_are_used() {
+    let shell = shell();
+    let programs = [rust(), python("integration/python/tickets.py"), shell, node("tickets-http.mjs")];
+    for program in &programs {
+        for arguments in [&[][..], &["submit"], &["help"], &["follow", "1", "2"]] {
+            let output = command(program, Path::new(ROOT)).args(arguments).output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{program:?} {arguments:?}: {said}");
+            assert!(said.contains("follow [COUNT]") && said.lines().count() == 2, "{program:?} {arguments:?}: {said}");
+        }
+    }
+}
+
+/// The arguments of a program are seen by everybody on the machine.
+pub(crate) async fn the_shell_shows_its_password_to_nobody() {
+    let corner = Corner::new("guide_shell").await;
+    std::fs::write(corner.book("shell"), book("shell").to_string()).unwrap();
+    let mut program = command(&shell(), corner.stage.folder());
+    program.arg("follow").env("AMQP_URL", corner.stage.amqp_url()).env("TICKETS", corner.book("shell"));
+    program.process_group(0);
+    let mut child = program.spawn().unwrap();
+    let arguments = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok());
+        lines.filter(|line| line.starts_with("amqp-consume\0")).collect::<Vec<_>>()
+    };
+    let seen = eventually("amqp-consume", SOON, async || Some(arguments()).filter(|seen| !seen.is_empty())).await;
+    let password = corner.stage.amqp_url();
+    let password = password.split([':', '@']).nth(2).unwrap();
+    assert!(!seen.iter().any(|line| line.contains(&format!(":{password}@"))), "{seen:?}");
+    assert!(!seen.iter().any(|line| line.contains("--password")), "{seen:?}");
+    child.kill().await.unwrap();
 }
 
 /// A virtual host and a database with the names that the guide uses.

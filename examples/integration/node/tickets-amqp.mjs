@@ -6,7 +6,7 @@
 // Needs amqplib. AMQP_URL is the broker; TICKETS is a JSON file that stands for the ticketing system's database.
 
 import amqp from "amqplib";
-import { apply, submission } from "./tickets.mjs";
+import { apply, commandLine, confirmed } from "./tickets.mjs";
 
 async function submit(connection, event) {
   const channel = await connection.createConfirmChannel();
@@ -17,7 +17,7 @@ async function submit(connection, event) {
     userId: decodeURIComponent(new URL(process.env.AMQP_URL).username), // needed where the operator has set [trust]
   });
   await channel.waitForConfirms(); // throws if the broker says no
-  console.log("confirmed", event.id);
+  console.log(confirmed(event));
 }
 
 async function follow(connection, count) {
@@ -43,9 +43,9 @@ async function follow(connection, count) {
   await channel.close();
 }
 
-const [command, ...rest] = process.argv.slice(2);
+const { request, count } = commandLine("tickets-amqp.mjs");
 const connection = await amqp.connect(process.env.AMQP_URL);
-if (command === "submit") await submit(connection, submission(...rest));
-else await follow(connection, rest.length ? Number(rest[0]) : Infinity);
+if (request) await submit(connection, request);
+else await follow(connection, count);
 connection.removeAllListeners("close");
 await connection.close();

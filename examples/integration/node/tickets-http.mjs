@@ -6,7 +6,7 @@
 // REPRIEVE_URL is the worker, REPRIEVE_TOKEN its `http.token` if it has one; TICKETS is a JSON file that stands for the
 // ticketing system's database. `follow` misses nothing where AMQP_URL=embedded: keeps positions.
 
-import { apply, load, submission } from "./tickets.mjs";
+import { apply, commandLine, confirmed, load } from "./tickets.mjs";
 
 const url = `${process.env.REPRIEVE_URL ?? "http://127.0.0.1:8080"}/api/v1/events`;
 const token = process.env.REPRIEVE_TOKEN;
@@ -22,7 +22,7 @@ async function submit(event) {
       const [{ outcome, code }] = await answer.json();
       return console.log(outcome, code ?? "", event.id);
     }
-    if (answer.status === 202) return console.log("confirmed", event.id);
+    if (answer.status === 202) return console.log(confirmed(event));
     if (answer.status !== 503) throw new Error(`${answer.status} ${await answer.text()}`);
     await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
   }
@@ -61,7 +61,7 @@ async function* events(body) {
   }
 }
 
-const [command, ...rest] = process.argv.slice(2);
-if (command === "submit") await submit(submission(...rest));
-else await follow(rest.length ? Number(rest[0]) : Infinity);
+const { request, count } = commandLine("tickets-http.mjs");
+if (request) await submit(request);
+else await follow(count);
 process.exit();

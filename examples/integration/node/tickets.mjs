@@ -1,11 +1,20 @@
 // The ticketing system itself: a JSON file, TICKETS, that stands for its database. It knows nothing of AMQP and HTTP.
 
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 
 const path = process.env.TICKETS ?? "tickets.json";
 export const load = () => JSON.parse(readFileSync(path, "utf8"));
 
-export function submission(ticketId, newDate, requester, justification) {
+// The arguments of a command, if they are such; else how they are to be, and the end.
+export function commandLine(program) {
+  const [command, ...rest] = process.argv.slice(2);
+  if (command === "submit" && rest.length === 4) return { request: submission(...rest) };
+  if (command === "follow" && rest.length < 2 && /^[0-9]*$/.test(rest)) return { count: Number(rest[0] ?? Infinity) };
+  console.error(`  node ${program} submit TICKET NEW_DATE REQUESTER JUSTIFICATION\n  node ${program} follow [COUNT]`);
+  process.exit(2);
+}
+
+function submission(ticketId, newDate, requester, justification) {
   const ticket = load().tickets[ticketId];
   const exceptionId = `EX-${ticketId}-${newDate}`;
   return {
@@ -24,6 +33,9 @@ export function submission(ticketId, newDate, requester, justification) {
     },
   };
 }
+
+export const confirmed = ({ id, data }) =>
+  `confirmed by the broker: ${id}; applied only when GET /api/v1/exceptions/${data.exception_id} shows it`;
 
 // Changes the ticket and notes that the event was seen, both in one write; `position` is where a stream over HTTP is.
 export function apply({ id, type, sequence, data }, position) {
@@ -52,7 +64,10 @@ export function apply({ id, type, sequence, data }, position) {
   if (outcome !== "repeated") book.seen.push(id);
   book.last[row] = sequence > last ? sequence : last;
   if (position !== undefined) book.position = position;
-  writeFileSync(`${path}.new`, JSON.stringify(book));
+  const file = openSync(`${path}.new`, "w");
+  writeFileSync(file, JSON.stringify(book));
+  fsyncSync(file); // a power cut takes back nothing that is acknowledged; of a database, COMMIT sees to it
+  closeSync(file);
   renameSync(`${path}.new`, path);
   return `${outcome} ${type}`;
 }

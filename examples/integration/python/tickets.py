@@ -47,7 +47,7 @@ def submit(channel, user, ticket_id, new_date, requester, justification):
     )
     channel.confirm_delivery()  # from here on, publishing waits for the broker's word and raises if it is no
     channel.basic_publish("exceptions.inbound", event["type"], json.dumps(event), properties)
-    print("confirmed", event["id"])
+    print(f"confirmed by the broker: {event['id']}; applied only when GET /api/v1/exceptions/{exception_id} shows it")
 
 
 def follow(channel, count):
@@ -87,17 +87,24 @@ def apply(event):
     book["last"][row] = max(event["sequence"], book["last"].get(row, ""))
     with open(f"{BOOK}.new", "w", encoding="utf-8") as file:
         json.dump(book, file)
+        file.flush()
+        os.fsync(file.fileno())  # a power cut takes back nothing that is acknowledged; of a database, COMMIT sees to it
     os.replace(f"{BOOK}.new", BOOK)
     return f"{outcome} {kind}"
 
 
 def main():
+    command, *rest = sys.argv[1:] or [""]
+    whole = all(text.isdecimal() for text in rest)
+    if (command, len(rest)) != ("submit", 4) and not (command == "follow" and len(rest) < 2 and whole):
+        print(*__doc__.splitlines()[2:4], sep="\n", file=sys.stderr)
+        sys.exit(2)
     parameters = pika.URLParameters(os.environ["AMQP_URL"])
     with pika.BlockingConnection(parameters) as connection:
-        if sys.argv[1] == "submit":
-            submit(connection.channel(), parameters.credentials.username, *sys.argv[2:])
+        if command == "submit":
+            submit(connection.channel(), parameters.credentials.username, *rest)
         else:
-            follow(connection.channel(), int(sys.argv[2]) if len(sys.argv) > 2 else None)
+            follow(connection.channel(), int(rest[0]) if rest else None)
 
 
 main()

@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "what is missing reads as null; a file of another shape ends the program")]
 
 use std::error::Error;
+use std::io::Write as _;
 
 use futures_util::StreamExt as _;
 use lapin::options::{
@@ -20,20 +21,33 @@ use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// A command with its arguments.
+enum Ask {
+    Submit(Value),
+    Follow(u64),
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ask = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["submit", ticket, new_date, requester, justification] => {
+            Ask::Submit(submission(ticket, new_date, requester, justification)?)
+        }
+        ["follow"] => Ask::Follow(u64::MAX),
+        ["follow", count] => Ask::Follow(count.parse()?),
+        _ => {
+            eprintln!("tickets submit TICKET NEW_DATE REQUESTER JUSTIFICATION\ntickets follow [COUNT]");
+            std::process::exit(2);
+        }
+    };
     let url = std::env::var("AMQP_URL")?;
     let user = url.parse::<AMQPUri>()?.authority.userinfo.username;
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["submit", ticket, new_date, requester, justification] => {
-            submit(&channel, &user, submission(ticket, new_date, requester, justification)?).await?;
-        }
-        ["follow"] => follow(&channel, u64::MAX).await?,
-        ["follow", count] => follow(&channel, count.parse()?).await?,
-        _ => return Err("submit TICKET NEW_DATE REQUESTER JUSTIFICATION, or follow [COUNT]".into()),
+    match ask {
+        Ask::Submit(event) => submit(&channel, &user, event).await?,
+        Ask::Follow(count) => follow(&channel, count).await?,
     }
     connection.close(200, "done".into()).await?;
     Ok(())
@@ -75,7 +89,11 @@ async fn submit(channel: &Channel, user: &str, event: Value) -> Result<()> {
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish("exceptions.inbound".into(), key.into(), options, body.as_bytes(), properties);
     match sent.await?.await? {
-        Confirmation::Ack(_) => println!("confirmed {}", text(&event["id"])),
+        Confirmation::Ack(_) => println!(
+            "confirmed by the broker: {}; applied only when GET /api/v1/exceptions/{} shows it",
+            text(&event["id"]),
+            text(&event["data"]["exception_id"])
+        ),
         _ => return Err("the broker did not take it: send it again".into()),
     }
     Ok(())
@@ -125,7 +143,9 @@ fn apply(event: &Value) -> Result<String> {
     };
     book["seen"].as_array_mut().ok_or("the file has no list `seen`")?.push(id.into());
     book["last"][&row] = text(&event["sequence"]).max(&last).into();
-    std::fs::write(format!("{}.new", path()), book.to_string())?;
+    let mut file = std::fs::File::create(format!("{}.new", path()))?;
+    file.write_all(book.to_string().as_bytes())?;
+    file.sync_all()?; // a power cut takes back nothing that is acknowledged; of a database, COMMIT sees to it
     std::fs::rename(format!("{}.new", path()), path())?;
     Ok(format!("{outcome} {kind}"))
 }

@@ -19,11 +19,19 @@ submit() {
                   ticket: { id: $ticket, title: $title, severity: $severity, current_due_date: $due_date },
                   requester: { id: $requester }, reason: "fix_unavailable", justification: $why,
                   requested_due_date: $date } }' "$TICKETS" | reprieve events publish -
+    echo "confirmed by the broker: EX-$1-$2/submitted; applied only when GET /api/v1/exceptions/EX-$1-$2 shows it"
 }
 
-# Each event is acknowledged when its command ends well. One at a time, so that they stay in order.
+# Each event is acknowledged when its command ends well. One at a time, so that they stay in order. The address is taken
+# apart, since everybody on this machine sees the arguments of a program: the password goes through a pipe.
 follow() {
-    amqp-consume --url="$AMQP_URL" --queue=exceptions.out.tickets --prefetch-count=1 ${1:+--count="$1"} bash "$0" handle
+    local form='^(amqps?)://([^:@/]+):([^:@/]+)@([^:@/]+)(:([0-9]+))?(/([^/?]*))?$' tls=() part=()
+    [[ $AMQP_URL =~ $form ]] || { echo "AMQP_URL has to be amqp://USER:PASSWORD@HOST[:PORT][/VHOST]" >&2; exit 2; }
+    mapfile -t part < <(printf '%b\n' "${BASH_REMATCH[@]//%/\\x}")
+    [[ ${part[1]} == amqp ]] || tls=(--ssl --cacert=/etc/ssl/certs/ca-certificates.crt)
+    exec amqp-consume --server="${part[4]}" ${part[6]:+--port="${part[6]}"} --vhost="${part[8]:-/}" "${tls[@]}" \
+        --authfile=<(printf 'username:%s\npassword:%s\n' "${part[2]}" "${part[3]}") \
+        --queue=exceptions.out.tickets --prefetch-count=1 ${1:+--count="$1"} bash "$0" handle
 }
 
 # What cannot be applied ends `follow`, and the event comes again.
@@ -55,11 +63,12 @@ apply() {
         if .outcome == "repeated" then . else
             .book.seen += [$id] | .book.last[$row] = ([$sequence, $last] | max) end' "$TICKETS")
     jq .book <<<"$result" >"$TICKETS.new"
+    sync "$TICKETS.new" # a power cut takes back nothing that is acknowledged; of a database, COMMIT sees to it
     mv "$TICKETS.new" "$TICKETS"
     jq --raw-output .said <<<"$result"
 }
 
-case ${1:-} in
-submit | follow | handle | apply) "$@" ;;
+case ${1:-}:$# in
+submit:5 | follow:[12] | handle:1 | apply:1) "$@" ;;
 *) sed -n '4,5s/^# *//p' "$0" >&2; exit 2 ;;
 esac

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Corner, SOON, command, decision, get, python, send};
+use super::{Corner, ROOT, SOON, command, decision, done, get, python, send};
 use crate::support::eventually;
 use crate::support::process::Process;
 use crate::traffic;
@@ -56,6 +56,45 @@ pub(crate) async fn each_bridge_sends_each_notification_once() {
     assert!(worker.wait_exit(SOON).await.success());
     let all = bridges.map(|bridge| one(&corner, &channel, bridge, &sent[bridge]));
     futures_util::future::join_all(all).await;
+}
+
+/// What one message, one answer or one setting can do: without a broker, on each bridge in turn.
+pub(crate) async fn no_message_and_no_answer_stops_a_bridge() {
+    let cases = format!("{ROOT}/tests/e2e/guide/bridges.py");
+    done(command(&[python("")[0].clone(), "-B".to_owned(), cases], Path::new(ROOT))).await;
+}
+
+/// Without the right, without the queue, with another password, without a broker: one line, and the end.
+pub(crate) async fn a_bridge_says_what_it_lacks_at_the_broker() {
+    let corner = Corner::new("guide_rights").await;
+    let (user, password) = ("guide-bridge", "a%40secret");
+    let servers = corner.stage.servers();
+    servers.rabbitmqctl(&["add_user", user, "a@secret"]).await;
+    let url = corner.stage.amqp_url();
+    let (_, place) = url.rsplit_once('@').unwrap();
+    let vhost = place.rsplit('/').next().unwrap();
+    servers
+        .rabbitmqctl(&["set_permissions", "-p", vhost, user, "", "", "^(exceptions\\.out\\.tickets|missing)$"])
+        .await;
+    let as_user = |password: &str| format!("amqp://{user}:{password}@{place}");
+    let nowhere = "amqp://guest:secret@127.0.0.1:1/%2f".to_owned();
+    let rows = [
+        (as_user(password), "exceptions.out.notifications", "ACCESS_REFUSED", "the right to read it"),
+        (as_user(password), "missing", "NOT_FOUND", "declare it"),
+        (as_user("secret"), "missing", "ACCESS_REFUSED", "may log in"),
+        (nowhere, "missing", "refused", "see that it runs"),
+    ];
+    for bridge in ["mail", "slack", "teams"] {
+        for (url, queue, cause, remedy) in &rows {
+            let mut program = command(&python(&format!("bridges/{bridge}.py")), corner.stage.folder());
+            program.env("AMQP_URL", url).env("QUEUE", queue).env("SENT", ":memory:").env("MAIL_FROM", "a@example.com");
+            program.env("SLACK_WEBHOOK_URL", "http://127.0.0.1:1/x").env("TEAMS_WEBHOOK_URL", "http://127.0.0.1:1/x");
+            let output = tokio::time::timeout(SOON, program.output()).await.unwrap().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{bridge}, {queue}: {said}");
+            assert!(said.contains(cause) && said.contains(remedy) && !said.contains("secret"), "{bridge}: {said}");
+        }
+    }
 }
 
 async fn one(corner: &Corner, channel: &lapin::Channel, bridge: &str, messages: &[(lapin::BasicProperties, Vec<u8>)]) {
