@@ -90,7 +90,7 @@ impl PostgresSubmissions {
             lent.give_back();
             Ok(done)
         };
-        outcome.await.map_err(|fault: Fault| ViewError(Box::new(fault)))
+        outcome.await.map_err(|fault: Fault| ViewError(fault.at(&self.pool.connect_options()).into()))
     }
 }
 

@@ -70,7 +70,7 @@ macro_rules! with {
             lent.give_back();
             Ok::<_, Fault>(found)
         };
-        outcome.await.map_err(|fault| ViewError(Box::new(fault)))
+        outcome.await.map_err(|fault| ViewError(fault.at(&$views.pool.connect_options()).into()))
     }};
 }
 

@@ -120,7 +120,7 @@ impl SqliteLog {
 
 async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, ViewError> {
     let answer = tokio::time::timeout(LOOK_UP_MAX, asked).await.unwrap_or(Err(Fault::Late("no answer", LOOK_UP_MAX)));
-    answer.map_err(|fault| ViewError(Box::new(fault)))
+    answer.map_err(|fault| ViewError(fault.at().into()))
 }
 
 /// Writes the events of a turn, in order.

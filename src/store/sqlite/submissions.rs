@@ -59,7 +59,7 @@ impl SqliteSubmissions {
     }
 
     async fn look<T>(&self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Fault>) -> Result<T, ViewError> {
-        self.lender.lend(Access::Look, work).await.map_err(|fault| ViewError(Box::new(fault)))
+        self.lender.lend(Access::Look, work).await.map_err(|fault| ViewError(fault.at().into()))
     }
 }
 

@@ -51,7 +51,7 @@ impl SqliteViews {
 macro_rules! with {
     ($views:ident, $connection:ident => $look_up:expr) => {{
         let found = $views.lender.lend(Access::Look, async |$connection: &mut SqliteConnection| $look_up.await);
-        found.await.map_err(|fault| ViewError(Box::new(fault)))
+        found.await.map_err(|fault| ViewError(fault.at().into()))
     }};
 }
 
