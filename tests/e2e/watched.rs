@@ -324,11 +324,10 @@ pub(crate) async fn the_configuration_is_checked_and_shown() {
     let rows: Value = serde_json::from_str(&out).unwrap();
     let row = |key: &str| rows["items"].as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone();
     assert!(!out.contains("hunter2"), "{out}");
-    let environment = json!({ "from": "environment", "variable": "DATABASE_URL" });
-    let database = json!({ "key": "database.url", "value": stage.database_url(), "origin": environment });
-    assert_eq!(row("database.url"), database);
-    assert_eq!(row("http.token")["value"], "***");
-    assert_eq!(row("amqp.url")["value"], stage.amqp_url().replacen("guest:guest", "guest:***", 1));
+    assert_eq!(row("database.url")["origin"], json!({ "from": "environment", "variable": "DATABASE_URL" }));
+    let value = |key: &str| row(key)["value"].as_str().unwrap().to_owned();
+    assert_eq!([value("database.url"), value("http.token")], [stage.database_url(), "***".to_owned()]);
+    assert_eq!(value("amqp.url"), stage.amqp_url().replacen("guest:guest", "guest:***", 1));
     assert_eq!(row("worker.batch_max")["origin"]["from"], "flag");
     assert_eq!(row("parking.ttl"), json!({ "key": "parking.ttl", "value": "24h", "origin": { "from": "default" } }));
     let example = stage.folder().join("example.toml");
@@ -368,7 +367,7 @@ pub(crate) async fn health_is_asked_of_the_running_worker() {
     proxy.cut();
     let is_missing = async || {
         let (code, said) = health(&["health", "--ready"]).await;
-        (code == Some(1) && said.contains("missing: broker_consume")).then_some(said)
+        (code == Some(1) && said.contains("missing: broker_consume")).then_some(())
     };
     eventually("the broker is missing", SOON, is_missing).await;
     assert_eq!(health(&["health"]).await.0, Some(0), "it lives");
