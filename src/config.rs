@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+mod address;
 pub mod error;
 pub mod keys;
 pub mod layers;

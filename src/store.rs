@@ -5,6 +5,7 @@ pub mod desk;
 pub mod document;
 pub mod gauges;
 pub mod lookups;
+pub mod place;
 pub mod postgres;
 mod rows;
 pub mod schema;
@@ -334,7 +335,7 @@ pub struct Committed {
 pub enum StoreError {
     /// Not reached, not answered, full, read-only, or anything not known to be the content's fault. Nothing is known of
     /// the turn, not even whether it was committed: try the same inputs again.
-    #[error("the database is away: {0}")]
+    #[error("{0}")]
     Away(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The content is at fault and nothing was written: the database refused it (SQLSTATE classes 22, 23, 54), it names a
     /// stored row that is damaged, or it contradicts what is stored. Halve the inputs.
@@ -357,7 +358,7 @@ pub trait Store: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     /// Nothing is known of what was asked for: ask again.
-    #[error("the database did not answer the look-up: {0}")]
+    #[error("{0}")]
     Away(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A row that was found cannot be used, however often one asks.
     #[error("{row}: {why}; {remedy}")]

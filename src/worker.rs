@@ -2,6 +2,7 @@
 //! writes is decided by [`plan`], a plain function. [`supervisor`] starts both and ends them.
 
 pub mod input;
+mod nowhere;
 mod outage;
 pub mod plan;
 pub mod publish;

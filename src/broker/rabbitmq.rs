@@ -114,12 +114,15 @@ pub enum RabbitError {
 const PASSING: [&str; 3] = ["CONNECTION_FORCED", "RESOURCE_ERROR", "INTERNAL_ERROR"];
 
 impl RabbitError {
+    /// Whether it says no, and will until somebody changes something: a right, an object, a setting.
+    fn is_lasting_refusal(&self) -> bool {
+        matches!(self, Self::Refused { why, .. } if !PASSING.iter().any(|word| why.starts_with(word)))
+    }
+
     /// As those get it who hand in or follow. `rights` says which ones the user of the worker needs for it.
     fn for_others(self, rights: &str) -> BrokerError {
         match self {
-            Self::Refused { ref why, .. } if PASSING.iter().any(|word| why.starts_with(word)) => {
-                BrokerError::Away(self.to_string())
-            }
+            Self::Refused { .. } if !self.is_lasting_refusal() => BrokerError::Away(self.to_string()),
             Self::Refused { action, why, remedy } => {
                 // Who could not even log in, or enter the vhost, has that to mend first.
                 let right = why.starts_with("ACCESS_REFUSED") && !action.starts_with("connect");

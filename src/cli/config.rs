@@ -21,7 +21,7 @@ pub(super) enum Command {
         #[arg(long)]
         connect: bool,
     },
-    /// Every setting, its value and where it came from; secrets as ***
+    /// Every setting, its value and where it came from; secrets, and passwords in addresses, as ***
     Show,
     /// A complete reprieve.toml with all defaults
     Example,

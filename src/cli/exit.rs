@@ -1,5 +1,6 @@
 //! How a command ends when it does not end well: the exit codes that `--help` lists.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use crate::broker::BrokerError;
 use crate::broker::rabbitmq::RabbitError;
 use crate::store::ViewError;
 use crate::store::desk::DeskError;
+use crate::store::place::At;
 use crate::store::postgres::BadUrl;
 use crate::store::postgres::grants::BadRole;
 use crate::store::postgres::migrate::SchemaError;
@@ -62,7 +64,7 @@ impl fmt::Display for ExitError {
     }
 }
 
-impl std::error::Error for ExitError {}
+impl Error for ExitError {}
 
 impl From<RabbitError> for ExitError {
     fn from(error: RabbitError) -> Self {
@@ -115,19 +117,25 @@ impl From<LockError> for ExitError {
 }
 
 impl From<DeskError> for ExitError {
-    fn from(error: DeskError) -> Self {
-        Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
+    fn from(DeskError(cause): DeskError) -> Self {
+        Self::new(Code::Unreachable, advised(cause.as_ref()))
     }
 }
 
 impl From<ViewError> for ExitError {
     fn from(error: ViewError) -> Self {
         match error {
-            ViewError::Away(_) => {
-                Self::new(Code::Unreachable, format!("{error}; check DATABASE_URL, and `reprieve migrate status`"))
-            }
+            ViewError::Away(cause) => Self::new(Code::Unreachable, advised(cause.as_ref())),
             ViewError::Unreadable { .. } => Self::failed(error.to_string()),
         }
+    }
+}
+
+/// What the database said, with what helps: the general advice only where the cause brings none of its own.
+fn advised(cause: &(dyn Error + Send + Sync + 'static)) -> String {
+    match cause.downcast_ref::<At>() {
+        Some(at) if at.is_advised() => at.to_string(),
+        _ => format!("{cause}; check DATABASE_URL, and `reprieve migrate status`"),
     }
 }
 
@@ -140,5 +148,23 @@ impl From<BadRole> for ExitError {
 impl From<BadUrl> for ExitError {
     fn from(error: BadUrl) -> Self {
         Self::new(Code::Configuration, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_given_once() {
+        let at = |is_advised| At::new("the database d at h:5432", "no; do this").advised(is_advised);
+        let told = |at: At| ExitError::from(ViewError::Away(at.into())).message;
+        assert_eq!(told(at(true)), "the database d at h:5432: no; do this");
+        assert_eq!(
+            told(at(false)),
+            "the database d at h:5432: no; do this; check DATABASE_URL, and `reprieve migrate status`"
+        );
+        let desk = ExitError::from(DeskError(at(true).into()));
+        assert_eq!((desk.code, desk.message.as_str()), (Code::Unreachable, "the database d at h:5432: no; do this"));
     }
 }

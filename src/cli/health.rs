@@ -53,8 +53,11 @@ fn table(shown: &Shown, paint: Paint) -> String {
 fn meaning(missing: &str) -> &'static str {
     match missing {
         "broker_consume" => "the connection that takes events: `reprieve config check --connect`",
-        "broker_publish" => "the connection that publishes, lost or blocked by the broker: `reprieve outbox status`",
-        "database" => "no transaction has succeeded since the connection was made: `reprieve config check --connect`",
+        "broker_publish" => {
+            "the connection that publishes, lost, refused or blocked by the broker: `reprieve config check --connect`, then \
+             `reprieve outbox status`"
+        }
+        "database" => "its last transaction did not succeed: `reprieve config check --connect`, and the worker's log",
         "serving" => "it has not finished its start, or is ending: see its log",
         _ => "see its log",
     }

@@ -65,6 +65,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
             output.list(&rows(steps), table)?;
             match missing {
                 0 => Ok(()),
+                1 => Err(ExitError::failed("1 migration is missing: run `reprieve migrate up`")),
                 _ => Err(ExitError::failed(format!("{missing} migrations are missing: run `reprieve migrate up`"))),
             }
         }

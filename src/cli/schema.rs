@@ -117,8 +117,13 @@ fn validate(input: Input, output: &Output) -> Result<(), ExitError> {
     output.list(&verdicts, |verdicts, paint| table(&name, verdicts, paint))?;
     match verdicts.iter().filter(|verdict| verdict.result != VALID).count() {
         0 => Ok(()),
-        bad => Err(ExitError::failed(format!("{bad} of {} events are not valid", verdicts.len()))),
+        bad => Err(ExitError::failed(not_valid(bad, verdicts.len()))),
     }
+}
+
+fn not_valid(bad: usize, all: usize) -> String {
+    let (events, are) = (if all == 1 { "event" } else { "events" }, if bad == 1 { "is" } else { "are" });
+    format!("{bad} of {all} {events} {are} not valid")
 }
 
 /// The events with the line each begins in: the items of one array, or the documents one after the other.
@@ -182,6 +187,13 @@ mod tests {
         let found: Vec<_> = split(text).unwrap().into_iter().map(|(line, event)| judge(line, event)).collect();
         let found: Vec<_> = found.iter().map(|it| (it.line, it.result, it.reason)).collect();
         assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(not_valid(1, 1), "1 of 1 event is not valid");
+        assert_eq!(not_valid(1, 3), "1 of 3 events is not valid");
+        assert_eq!(not_valid(2, 3), "2 of 3 events are not valid");
     }
 
     #[test]

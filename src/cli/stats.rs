@@ -57,11 +57,15 @@ fn block(stats: &StatsShape, paint: Paint) -> String {
     columns(&[
         row("open", stats.open.to_string(), open),
         row("decided in 30 d", stats.decided_30d.to_string(), decided(stats)),
-        row("in force", stats.in_force.to_string(), format!("{} expire within 30 d", stats.expiring_30d)),
+        row("in force", stats.in_force.to_string(), expiring(stats.expiring_30d)),
         row("parked", stats.parked.to_string(), String::new()),
         row("failures open", worry(stats.failures_open), String::new()),
         row("outbox", stats.outbox.pending.to_string(), unroutable),
     ])
+}
+
+fn expiring(count: u64) -> String {
+    format!("{count} {} within 30 d", if count == 1 { "expires" } else { "expire" })
 }
 
 fn decided(stats: &StatsShape) -> String {
@@ -111,6 +115,7 @@ parked           0
 failures open    0
 outbox           0";
         assert_eq!(text, expected);
+        assert_eq!(expiring(1), "1 expires within 30 d");
         assert!(
             line(&shapes::stats(&Stats::default()), Paint::Plain).contains(" open=0 unassigned=0 oldest_open_days=- ")
         );

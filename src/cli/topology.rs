@@ -44,6 +44,7 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
             output.object(&checked, checked_table)?;
             match checked.problems.len() {
                 0 => Ok(()),
+                1 => Err(ExitError::failed("1 object on the broker is not as it should be")),
                 count => Err(ExitError::failed(format!("{count} objects on the broker are not as they should be"))),
             }
         }

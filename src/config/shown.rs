@@ -1,8 +1,9 @@
 //! The settings for people: each with its value and where that came from, and a whole file with all defaults. Secrets are shown as
-//! [`HIDDEN`], whether they are good or not.
+//! [`HIDDEN`], whether they are good or not; of an address that is the password.
 
 use std::fmt::Write as _;
 
+use super::address::masked;
 use super::error::{ConfigError, Fault, Origin};
 use super::keys::{self, Form, KEYS, Key};
 use super::layers::{self, Sources};
@@ -37,8 +38,12 @@ pub fn settings(sources: &Sources) -> Result<(Vec<Setting>, Vec<Fault>), ConfigE
     for key in KEYS.iter().filter(|key| key.name != TRUST) {
         let default = || (key.default.map(str::to_owned), Origin::Default);
         let (value, origin) = gathered.found.get(key.name).map_or_else(default, |found| {
-            let hidden = matches!(key.form, Form::Secret);
-            (Some(if hidden { HIDDEN.to_owned() } else { found.text.clone() }), found.origin.clone())
+            let value = match (&key.form, key.name) {
+                (Form::Secret, "database.url" | "amqp.url") => masked(&found.text),
+                (Form::Secret, _) => HIDDEN.to_owned(),
+                _ => found.text.clone(),
+            };
+            (Some(value), found.origin.clone())
         });
         shown.push(Setting { key: key.name.to_owned(), value, origin });
     }

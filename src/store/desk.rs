@@ -20,7 +20,7 @@ pub(super) use stored::{PAGE_BYTES_MAX, ParkedColumns, page, parked, state, unsi
 
 /// The database did not do what was asked. Of a mark it is not known whether it was made; making it again does no harm.
 #[derive(Debug, thiserror::Error)]
-#[error("the database did not do what was asked: {0}")]
+#[error("{0}")]
 pub struct DeskError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// One part of a list, and where the next part begins, if there is one.

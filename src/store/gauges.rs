@@ -20,7 +20,7 @@ pub struct Counts {
 
 /// The database did not say.
 #[derive(Debug, thiserror::Error)]
-#[error("the database did not count: {0}")]
+#[error("{0}")]
 pub struct GaugeError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Counts.

@@ -41,6 +41,7 @@ use sqlx::{query_scalar, raw_sql};
 use self::connection::Session;
 use self::read::Loaded;
 use self::rings::Ring;
+use super::place::At;
 use super::rows::BadRow;
 use super::tallies::differences;
 use super::{Committed, Plan, Store, StoreError, ViewError, Wanted};
@@ -127,7 +128,7 @@ impl PostgresStore {
         Ok(Self { options: turn_options(url)?, light, held: None, outbox_max, memory: Memory::default() })
     }
 
-    async fn attempt(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, StoreError> {
+    async fn attempt(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, Fault> {
         let mut session = if let Some(session) = self.held.take() {
             session
         } else {
@@ -140,23 +141,28 @@ impl PostgresStore {
         match outcome {
             Ok(_) => self.memory = memory,
             Err(ref fault) if fault.is_refusal() => {
-                raw_sql("ROLLBACK").execute(&mut session.connection).await.map_err(Fault::from)?;
+                raw_sql("ROLLBACK").execute(&mut session.connection).await?;
             }
-            Err(fault) => return Err(fault.into()),
+            Err(fault) => return Err(fault),
         }
         session.proved();
         self.held = Some(session);
-        Ok(outcome?)
+        outcome
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn turn(&mut self, wanted: &Wanted, plan: &mut Plan<'_>) -> Result<Committed, StoreError> {
-        match tokio::time::timeout(TURN_MAX, self.attempt(wanted, plan)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Fault::Late("no end of a turn", TURN_MAX).into()),
-        }
+        let outcome = tokio::time::timeout(TURN_MAX, self.attempt(wanted, plan)).await;
+        outcome.unwrap_or(Err(Fault::Late("no end of a turn", TURN_MAX))).map_err(|fault| {
+            let is_refusal = fault.is_refusal();
+            if is_refusal {
+                StoreError::Refused(Box::new(fault))
+            } else {
+                StoreError::Away(fault.at(&self.options).into())
+            }
+        })
     }
 }
 
@@ -228,6 +234,20 @@ impl Fault {
         Fault::Row(BadRow::unreadable(what, id, why))
     }
 
+    /// With the database it is about.
+    fn at(self, options: &PgConnectOptions) -> At {
+        let is_advised = matches!(self, Fault::NoSession(..));
+        At::new(connection::place(options), self).advised(is_advised)
+    }
+
+    /// For those who look.
+    fn seen(self, options: &PgConnectOptions) -> ViewError {
+        match self {
+            Fault::Row(row) => row.shown(),
+            away => ViewError::Away(away.at(options).into()),
+        }
+    }
+
     /// Whether the content is at fault: data exceptions, violated constraints, exceeded limits. Of an unanswered COMMIT only
     /// a violated constraint is known not to have been written.
     fn is_refusal(&self) -> bool {
@@ -240,26 +260,11 @@ impl Fault {
     }
 }
 
-impl From<Fault> for ViewError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Row(row) => row.shown(),
-            away => ViewError::Away(Box::new(away)),
-        }
-    }
-}
-
 /// What is wrong with a row that is asked for by its id, if it is the row that is wrong.
 fn of_exception(id: &ExceptionId) -> impl Fn(sqlx::Error) -> Fault {
     move |error| match error {
         sqlx::Error::ColumnDecode { source, .. } => Fault::unreadable("exception", id.as_str(), &source),
         error => error.into(),
-    }
-}
-
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
-        if fault.is_refusal() { StoreError::Refused(Box::new(fault)) } else { StoreError::Away(Box::new(fault)) }
     }
 }
 

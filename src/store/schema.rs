@@ -24,7 +24,7 @@ pub enum SchemaError {
     #[error(transparent)]
     Url(#[from] BadUrl),
     /// It did not answer. Everything else here is an answer.
-    #[error("the database is away: {0}")]
+    #[error("{0}")]
     Away(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A migration did not run; none after it did either.
     #[error("the schema could not be brought up to date: {0}")]

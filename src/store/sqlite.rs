@@ -40,6 +40,7 @@ use sqlx::sqlite::SqliteConnection;
 use self::connection::Session;
 use self::log::LogWriter;
 use self::read::Loaded;
+use super::place::At;
 use super::rows::BadRow;
 use super::tallies::differences;
 use super::{Changes, Committed, Plan, Store, StoreError, ViewError, Wanted};
@@ -245,6 +246,16 @@ impl Fault {
         Fault::Row(BadRow::unreadable(what, id, why))
     }
 
+    /// For those who look: what is known of the place is in the cause, where it matters.
+    fn at(self) -> At {
+        let is_advised = match &self {
+            Fault::Missing(_) | Fault::Replaced(_) => true,
+            Fault::Database(error) => ADVISED.contains(&primary(error)),
+            _ => false,
+        };
+        At::new("the database", self).advised(is_advised)
+    }
+
     /// Whether the content is at fault: violated constraints, wrong types, exceeded limits.
     fn is_refusal(&self) -> bool {
         match self {
@@ -262,7 +273,7 @@ impl From<Fault> for ViewError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Row(row) => row.shown(),
-            away => ViewError::Away(Box::new(away)),
+            away => ViewError::Away(away.at().into()),
         }
     }
 }
@@ -280,6 +291,9 @@ impl From<Fault> for StoreError {
         if fault.is_refusal() { StoreError::Refused(Box::new(fault)) } else { StoreError::Away(Box::new(fault)) }
     }
 }
+
+/// Those for which [`told`] knows what helps.
+const ADVISED: [i32; 5] = [8, 11, 13, 14, 26];
 
 /// The primary result code; 0 when there is none.
 fn primary(error: &sqlx::Error) -> i32 {

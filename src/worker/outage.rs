@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::retry::Waits;
+use crate::retry::{Trouble, Waits};
 
 /// After so long without the database the deliveries go back to the broker, once: its acknowledgement timeout would give
 /// them back again and again, and count each time.
@@ -15,21 +15,20 @@ const RELEASE_AFTER: Duration = Duration::from_secs(60);
 pub(super) struct Outage {
     waits: Waits,
     since: Option<Instant>,
-    /// The reason that was said last. The first is mostly that a session was lost, and the next one why there is no other.
-    said: String,
+    /// The first cause is mostly that a session was lost, and the next one why there is no other.
+    trouble: Trouble,
     released: bool,
 }
 
 impl Outage {
     pub(super) fn new(wait_max: Duration) -> Self {
-        Self { waits: Waits::new(wait_max), since: None, said: String::new(), released: false }
+        Self { waits: Waits::new(wait_max), since: None, trouble: Trouble::default(), released: false }
     }
 
     pub(super) async fn wait(&mut self, message: &str) {
-        if self.said != message {
-            self.since.get_or_insert_with(Instant::now);
-            message.clone_into(&mut self.said);
-            warn!("consumption pauses, nothing is lost: {message}");
+        self.since.get_or_insert_with(Instant::now);
+        if let Some(still) = self.trouble.shows(message) {
+            warn!("consumption pauses, nothing is lost: {message}{still}");
         }
         sleep(self.waits.next_wait()).await;
     }

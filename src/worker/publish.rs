@@ -9,9 +9,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
+use super::nowhere::Nowhere;
 use super::plan::Settled;
 use crate::broker::{Fate, Outgoing, Sink};
 use crate::metrics::{Metrics, Published};
+use crate::retry::Trouble;
 use crate::spans::{Sent, Spans};
 
 /// How long a row of the outbox stays with the instance that wrote or claimed it, by the database's clock, from the
@@ -41,13 +43,17 @@ pub async fn publish(
     metrics: Metrics,
     spans: Option<Arc<dyn Spans>>,
 ) {
+    let (mut nowhere, mut trouble) = (Nowhere::default(), Trouble::default());
     loop {
         wait_until_ready(sink.as_mut(), &mut hands, &up).await;
         let hand = tokio::select! {
             biased;
             hand = hands.recv() => hand,
             // A sink that goes down while there is nothing to publish is noticed too.
-            () = sleep(LOOK_AGAIN) => continue,
+            () = sleep(LOOK_AGAIN) => {
+                nowhere.look();
+                continue;
+            }
         };
         let Some(hand) = hand else { return };
         if hand.until <= Instant::now() {
@@ -56,12 +62,12 @@ pub async fn publish(
         let began = Instant::now();
         let result = timeout_at(hand.until, sink.publish(&hand.events)).await;
         let known = result.unwrap_or_else(|_| vec![Fate::Unknown; hand.events.len()]);
+        nowhere.note(&hand.events, &known);
         let unknown = known.iter().filter(|fate| **fate == Fate::Unknown).count();
-        if unknown > 0 {
-            warn!(
-                events = unknown,
-                "the fate of {unknown} published events is unknown: they stay in the outbox and go out again"
-            );
+        if unknown == 0 {
+            trouble.over();
+        } else {
+            tell_unknown(unknown, &mut trouble);
             metrics.published(Published::Retried, unknown as u64);
             up.send_replace(false);
         }
@@ -98,6 +104,16 @@ fn told<'a>(events: &'a [Outgoing], fates: &[Fate]) -> Vec<Sent<'a>> {
         Fate::Unknown => Some("unconfirmed"),
     };
     events.iter().zip(fates).map(|(event, fate)| Sent { envelope: &event.body, error: error(fate) }).collect()
+}
+
+/// Why is the sink's to say. While it goes on, hand after hand, it is said once.
+fn tell_unknown(unknown: usize, trouble: &mut Trouble) {
+    let Some(still) = trouble.shows("unknown") else { return };
+    let events = if unknown == 1 { "1 published event" } else { &format!("{unknown} published events") };
+    warn!(
+        events = unknown,
+        "the fate of {events} is unknown{still}: what is not confirmed stays in the outbox and goes out again"
+    );
 }
 
 /// Rows by what became of them; of unknown ones nothing is said.

@@ -176,5 +176,9 @@ fn for_people() -> Vec<Trial> {
         watched::the_configuration_is_checked_and_shown,
         watched::health_is_asked_of_the_running_worker,
         watched::the_start_says_what_does_not_fit,
+        watched::refused::a_publisher_without_the_right_is_not_ready,
+        watched::refused::output_that_no_queue_takes_is_told_once,
+        watched::refused::a_server_that_stays_away_is_told_once,
+        watched::refused::what_breaks_right_after_an_outage_is_tried_again_at_once,
     ]
 }

@@ -10,7 +10,9 @@ const SOON: Duration = Duration::from_secs(20);
 /// Part of every secret of these cases.
 const PLANTED: &str = "planted-hunter2";
 
-const COMMANDS: [&[&str]; 5] = [
+const COMMANDS: [&[&str]; 7] = [
+    &["config", "check", "--connect"],
+    &["outbox", "status"],
     &["migrate", "status"],
     &["migrate", "grants", "role", "--apply"],
     &["topology", "check"],
@@ -57,6 +59,9 @@ pub(crate) async fn no_secret_is_ever_written() {
         let output = setup.cli(&["run"]).await;
         assert_eq!(output.status.code(), Some(3), "{variable}={value}: {}", String::from_utf8_lossy(&output.stderr));
         shows_nothing(value, &String::from_utf8_lossy(&output.stderr));
+        let output = setup.cli(&["config", "show"]).await;
+        shows_nothing(value, &String::from_utf8_lossy(&output.stdout));
+        shows_nothing(value, &String::from_utf8_lossy(&output.stderr));
     }
 
     // Nobody listens there; a parameter nobody knows is named by the driver, with its value.
@@ -79,8 +84,12 @@ pub(crate) async fn no_secret_is_ever_written() {
     for arguments in COMMANDS {
         let output = away.cli(arguments).await;
         assert!(!output.status.success());
+        shows_nothing(arguments[0], &String::from_utf8_lossy(&output.stdout));
         shows_nothing(arguments[0], &String::from_utf8_lossy(&output.stderr));
     }
+    let output = away.cli_ok(&["config", "show"]).await;
+    shows_nothing("config show", &output);
+    assert!(output.contains("postgres://u:***@127.0.0.1:") && output.contains("amqp://u:***@127.0.0.1:"), "{output}");
 
     // Both servers are there, and the broker refuses the password.
     setup.cli_ok(&["migrate", "up"]).await;

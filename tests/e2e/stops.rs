@@ -95,6 +95,11 @@ pub(crate) async fn a_broker_that_blocks_publishers_gets_its_acks() {
     worker.wait_ready(SOON).await;
     let traffic = Traffic::mixed("m", 100);
     let client = Client::connect(&stage).await;
+    // Apart from the worker's queues: it may arrive after all.
+    let other = setup.clone().env("REPRIEVE_AMQP__PREFIX", "other.");
+    other.cli_ok(&["topology", "apply"]).await;
+    let event = crate::traffic::envelope("b-1", "exception.nonsense.v1", &serde_json::json!({}));
+    std::fs::write(stage.folder().join("event.json"), event.to_string()).unwrap();
     // The consumer is slow enough that the alarm comes while there is work left: everything is queued before it starts.
     worker.sigstop();
     client.publish(&traffic.messages).await;
@@ -106,6 +111,10 @@ pub(crate) async fn a_broker_that_blocks_publishers_gets_its_acks() {
         (usize::try_from(count).unwrap() == traffic.events).then_some(())
     };
     eventually("all is taken while publishing is blocked", Duration::from_secs(40), taken).await;
+    let output = other.cli(&["events", "publish", "event.json"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(5) && said.contains("no confirm within 5 s"), "{said}");
+    assert!(said.contains("`rabbitmq-diagnostics alarms`"), "{said}");
     stage.servers().rabbitmqctl(&["set_vm_memory_high_watermark", "0.4"]).await;
     books::at_rest(&stage, traffic.events, DRAINED).await;
     end(&[worker]).await;

@@ -7,7 +7,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::{ShortString, ShortStringError};
 use lapin::{BasicProperties, Channel, Confirmation};
 
-use super::connection::{connect, explain, silent, user_of};
+use super::connection::{connect, explain, unconfirmed, user_of};
 use super::header::PERSISTENT;
 use super::sink::publishing_channel;
 use super::topology::INBOUND;
@@ -52,7 +52,7 @@ pub async fn publish_all(
         match tokio::time::timeout(SILENCE_MAX, in_flight.next()).await {
             Ok(Some(sent)) => sent?,
             Ok(None) => return Ok(confirmed),
-            Err(_) => return Err(silent(action(&exchange), SILENCE_MAX)),
+            Err(_) => return Err(unconfirmed(action(&exchange), SILENCE_MAX)),
         }
         confirmed += 1;
     }

@@ -98,13 +98,22 @@ pub(super) fn silent(action: impl Into<String>, after: Duration) -> RabbitError 
     RabbitError::Unreachable { action: action.into(), why: format!("no answer within {} s", after.as_secs()) }
 }
 
+/// What was published is not confirmed. While the broker blocks publishers it reads nothing, and says nothing either.
+pub(super) fn unconfirmed(action: impl Into<String>, after: Duration) -> RabbitError {
+    let seconds = after.as_secs();
+    let why = format!(
+        "no confirm within {seconds} s: it may be blocking publishers for want of memory or disk (`rabbitmq-diagnostics alarms`)"
+    );
+    RabbitError::Unreachable { action: action.into(), why }
+}
+
 /// By AMQP's reply codes.
 fn remedy(code: u16, message: &str) -> &'static str {
     match code {
         403 if message.contains("Login was refused") || message.contains("login refused") => {
             "check user and password in AMQP_URL"
         }
-        403 => "grant the user the right, see the permissions in the operator's guide",
+        403 => "grant the user the right: `reprieve topology print` lists them",
         404 => "run `reprieve topology apply`",
         406 => "it exists with other arguments: empty and delete it, then run `reprieve topology apply`",
         530 => "check the vhost in AMQP_URL (the default one is written /%2f) and the user's right to it",
@@ -152,6 +161,12 @@ mod tests {
         assert_eq!(user_of("amqp://a%40b:x@localhost").expect("valid"), Some("a@b".to_owned()));
         assert_eq!(user_of("amqp://localhost").expect("valid"), Some("guest".to_owned()));
         assert_eq!(user_of("amqps://localhost?auth_mechanism=external").expect("valid"), None);
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_named_with_where_they_are_listed() {
+        assert!(remedy(403, "ACCESS_REFUSED - access to exchange 'x'").contains("`reprieve topology print`"));
+        assert!(remedy(403, "ACCESS_REFUSED - Login was refused").contains("password in AMQP_URL"));
     }
 
     #[test]

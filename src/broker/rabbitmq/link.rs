@@ -9,18 +9,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use lapin::{Connection, Event};
+use lapin::{Connection, ConnectionStatus, Event};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{RabbitError, Settings};
 use crate::health::Light;
-use crate::retry::Waits;
+use crate::retry::{Trouble, Waits};
 
 /// A connection that held this long was a good one: the waits begin anew. One that is lost at once, time and again, is
 /// rebuilt ever more slowly.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// After a refusal the connection is believed again when it has held this long without another one: there is nothing to publish
+/// then, others have done it. What waits is tried at least every 30 s.
+const DOUBT_MAX: Duration = Duration::from_mins(1);
 /// How often a connection is looked at: soon enough for a light, cheap enough to forget.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -38,23 +41,43 @@ pub(super) trait Link: Sized + Send + 'static {
 /// A [`Link`] that is built when it is first wanted, and again after it was dropped.
 pub(super) struct Lasting<L> {
     settings: Arc<Settings>,
-    light: Light,
+    lamp: Lamp,
     state: State<L>,
-    waits: Option<Waits>,
+    /// Between a loss and the next attempt, if there was a loss. Attempts that fail have waits of their own: a connection that came
+    /// about says that connecting works, and nothing about what it is for.
+    losses: Waits,
+    lost: bool,
+    /// Whether what it is for was refused, and has not succeeded since.
+    refused: bool,
+    /// Whether the last link did not hold for long.
+    flapping: bool,
+    trouble: Trouble,
     /// Counts the links.
     generation: u64,
 }
 
 enum State<L> {
     Down,
-    Building(Task<(L, Waits)>),
+    Building(Task<(L, Trouble)>),
     Up { link: L, since: Instant, _watch: Task<()> },
 }
 
 impl<L: Link> Lasting<L> {
     /// Nothing is done yet. The light is on while the connection is there and not blocked.
     pub(super) fn new(settings: Settings, light: Light) -> Self {
-        Self { settings: Arc::new(settings), light, state: State::Down, waits: None, generation: 0 }
+        let trusted = Light::default();
+        trusted.on();
+        Self {
+            losses: Waits::new(settings.wait_max),
+            settings: Arc::new(settings),
+            lamp: Lamp { light, trusted },
+            state: State::Down,
+            lost: false,
+            refused: false,
+            flapping: false,
+            trouble: Trouble::default(),
+            generation: 0,
+        }
     }
 
     /// Waits for the link. Cancel safe.
@@ -82,46 +105,83 @@ impl<L: Link> Lasting<L> {
 
     /// Lets go of the link without waiting for anything: the broker may not be there to say goodbye to.
     pub(super) fn drop_link(&mut self) {
-        if let State::Up { since, .. } = &self.state
-            && since.elapsed() >= GOOD_AFTER
-        {
-            self.waits = Some(Waits::new(self.settings.wait_max));
-        }
+        self.forgive();
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
         self.state = State::Down;
-        self.light.off();
+        self.lost = true;
+        self.lamp.light.off();
     }
 
     /// Lets go of a link that failed, and says so.
     pub(super) fn lose(&mut self, why: &RabbitError) {
-        warn!(purpose = L::PURPOSE, "lost the connection to {}: {why}", L::PURPOSE);
-        self.drop_link();
+        self.forgive();
+        let why = why.to_string();
+        if let Some(still) = self.trouble.shows(&why) {
+            warn!(purpose = L::PURPOSE, "lost the connection to {}: {why}{still}", L::PURPOSE);
+        }
+        self.let_go();
     }
 
-    fn build(&mut self) -> impl Future<Output = (L, Waits)> + use<L> {
+    /// What the link is for was refused, and only that it succeeds shows that it can be done: until then the light stays off,
+    /// however often a connection comes about.
+    pub(super) fn doubt(&mut self) {
+        self.refused = true;
+        self.lamp.trusted.off();
+        self.lamp.light.off();
+    }
+
+    /// What the link is for has succeeded.
+    pub(super) fn prove(&mut self) {
+        if self.lost {
+            self.losses = Waits::new(self.settings.wait_max);
+            (self.lost, self.flapping) = (false, false);
+            self.trouble.over();
+        }
+        if std::mem::take(&mut self.refused) {
+            self.lamp.trusted.on();
+            if self.current().is_some_and(|(link, _)| is_usable(link.connection().status())) {
+                self.lamp.on();
+            }
+            info!(purpose = L::PURPOSE, "can {} again", L::PURPOSE);
+        }
+    }
+
+    /// A link that held for long was a good one, unless it was never tried after a refusal.
+    fn forgive(&mut self) {
+        let State::Up { since, .. } = &self.state else { return };
+        self.flapping = self.refused || since.elapsed() < GOOD_AFTER;
+        if !self.flapping {
+            self.losses = Waits::new(self.settings.wait_max);
+            self.trouble.over();
+        }
+    }
+
+    fn build(&mut self) -> impl Future<Output = (L, Trouble)> + use<L> {
         let settings = Arc::clone(&self.settings);
-        let light = self.light.clone();
-        let before = self.waits.take();
+        let light = self.lamp.light.clone();
+        let mut trouble = std::mem::take(&mut self.trouble);
+        // Not at once after a loss: every instance has just lost its connection too.
+        let first = if self.lost { self.losses.next_wait() } else { Duration::ZERO };
         async move {
-            // Not at once after a loss: every instance has just lost its connection too.
-            let mut waits = match before {
-                Some(mut waits) => {
-                    tokio::time::sleep(waits.next_wait()).await;
-                    waits
-                }
-                None => Waits::new(settings.wait_max),
-            };
+            tokio::time::sleep(first).await;
+            let mut waits = Waits::new(settings.wait_max);
             loop {
                 light.off();
                 match L::open(&settings).await {
-                    Ok(link) => return (link, waits),
+                    Ok(link) => return (link, trouble),
                     Err(error) => {
-                        let wait = waits.next_wait();
-                        warn!(
-                            purpose = L::PURPOSE,
-                            "cannot {} yet: {error}; next attempt in {:.1} s",
-                            L::PURPOSE,
-                            wait.as_secs_f32()
-                        );
+                        let (why, wait) = (error.to_string(), waits.next_wait());
+                        if let Some(still) = trouble.shows(&why) {
+                            let seconds = wait.as_secs_f32();
+                            warn!(
+                                purpose = L::PURPOSE,
+                                "cannot {} yet: {why}{still}; next attempt in {seconds:.1} s",
+                                L::PURPOSE
+                            );
+                        }
                         tokio::time::sleep(wait).await;
                     }
                 }
@@ -129,32 +189,72 @@ impl<L: Link> Lasting<L> {
         }
     }
 
-    fn built(&mut self, built: Result<(L, Waits), tokio::task::JoinError>) {
+    fn built(&mut self, built: Result<(L, Trouble), tokio::task::JoinError>) {
         match built {
-            Ok((link, waits)) => {
-                self.waits = Some(waits);
+            Ok((link, trouble)) => {
+                self.trouble = trouble;
                 self.generation += 1;
-                self.light.on();
-                info!(purpose = L::PURPOSE, "connected to {}", L::PURPOSE);
-                let watch = Task(tokio::spawn(watch(link.connection(), L::PURPOSE, self.light.clone())));
+                self.lamp.on();
+                let quiet = match (self.refused, self.flapping) {
+                    (true, _) => DOUBT_MAX,
+                    (false, true) => GOOD_AFTER,
+                    (false, false) => Duration::ZERO,
+                };
+                let watch = Task(tokio::spawn(watch(link.connection(), L::PURPOSE, self.lamp.clone(), quiet)));
                 self.state = State::Up { link, since: Instant::now(), _watch: watch };
             }
             Err(error) => {
                 warn!(purpose = L::PURPOSE, "connecting to {} ended unexpectedly: {error}", L::PURPOSE);
-                self.waits = Some(Waits::new(self.settings.wait_max));
+                self.lost = true;
                 self.state = State::Down;
             }
         }
     }
 }
 
-/// Turns the light off while the connection is blocked and once it is lost, also when nobody uses it at the time.
-fn watch(connection: &Connection, purpose: &'static str, light: Light) -> impl Future<Output = ()> + use<> {
+/// The light, which is only turned on while nothing speaks against it.
+#[derive(Clone)]
+struct Lamp {
+    light: Light,
+    /// Off from a refusal until something has succeeded, or nothing was refused for long.
+    trusted: Light,
+}
+
+impl Lamp {
+    fn on(&self) {
+        if self.trusted.is_on() {
+            self.light.on();
+        }
+    }
+}
+
+fn is_usable(status: &ConnectionStatus) -> bool {
+    status.connected() && !status.blocked()
+}
+
+/// Turns the light off while the connection is blocked and once it is lost, also when nobody uses it at the time. Says that there is
+/// a connection when it has held for `quiet`: one that comes and goes is not worth a line each time.
+fn watch(
+    connection: &Connection,
+    purpose: &'static str,
+    lamp: Lamp,
+    quiet: Duration,
+) -> impl Future<Output = ()> + use<> {
     let status = connection.status().clone();
     let mut events: BoxStream<'static, Event> = Box::pin(connection.events_listener());
+    let since = Instant::now();
+    let in_doubt = !lamp.trusted.is_on();
     async move {
-        let mut blocked = false;
+        let (mut blocked, mut told) = (false, false);
         while status.connected() {
+            // Proved meanwhile: then that was said.
+            told |= in_doubt && lamp.trusted.is_on();
+            if !told && since.elapsed() >= quiet && is_usable(&status) {
+                told = true;
+                lamp.trusted.on();
+                lamp.on();
+                info!(purpose, "connected to {purpose}");
+            }
             match tokio::time::timeout(WATCH_EVERY, events.next()).await {
                 Ok(Some(Event::ConnectionBlocked(why))) => {
                     warn!(purpose, "RabbitMQ takes no more messages for now: {why}");
@@ -165,14 +265,14 @@ fn watch(connection: &Connection, purpose: &'static str, light: Light) -> impl F
             if status.blocked() != blocked {
                 blocked = status.blocked();
                 if blocked {
-                    light.off();
+                    lamp.light.off();
                 } else {
-                    light.on();
+                    lamp.on();
                     info!(purpose, "RabbitMQ takes messages again");
                 }
             }
         }
-        light.off();
+        lamp.light.off();
     }
 }
 

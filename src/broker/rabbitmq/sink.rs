@@ -14,7 +14,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
 use tracing::error;
 
-use super::connection::{answer, channel, connect, explain, silent};
+use super::connection::{answer, channel, connect, explain, unconfirmed};
 use super::guard::Wire;
 use super::header::{Header, HeaderError};
 use super::link::{Lasting, Link};
@@ -63,10 +63,14 @@ impl Sink for RabbitSink {
         let Some((publisher, _)) = self.link.current() else { return vec![Fate::Unknown; events.len()] };
         let hand: Vec<_> = events.iter().map(Prepared::new).collect();
         let (answers, failed) = publisher.publish(&hand).await;
-        if let Some(why) = failed {
-            if publisher.alive() && publisher.connection.status().blocked() {
-                publisher.unanswered = true;
-            } else {
+        match failed {
+            None if answers.iter().any(Option::is_some) => self.link.prove(),
+            None => {}
+            Some(_) if publisher.alive() && publisher.connection.status().blocked() => publisher.unanswered = true,
+            Some(why) => {
+                if why.is_lasting_refusal() {
+                    self.link.doubt();
+                }
                 self.link.lose(&why);
             }
         }
@@ -124,10 +128,12 @@ impl Publisher {
         self.connection.status().connected() && self.channel.status().connected()
     }
 
-    /// Sends a hand and collects what the broker says to each message, and what went wrong, if anything did.
+    /// Sends a hand and collects what the broker says to each message, and what went wrong, if anything did. Where several things do,
+    /// the broker's own no is the one that explains the rest: it closes the channel under all others.
     async fn publish(&self, hand: &[Prepared<'_>]) -> (Vec<Option<Confirmation>>, Option<RabbitError>) {
         let mut answers: Vec<Option<Confirmation>> = hand.iter().map(|_| None).collect();
-        let mut failed = None;
+        let action = format!("publish to exchange {}", self.exchange);
+        let mut failed: Option<RabbitError> = None;
         // Polled in this order at first, and that is when lapin queues them: events go out in the order of the outbox.
         let mut asked: FuturesUnordered<_> = hand
             .iter()
@@ -142,9 +148,14 @@ impl Publisher {
                         *answer = Some(confirmation);
                     }
                 }
-                Ok(Some((_, Err(error)))) => failed = Some(explain("publish", &error)),
+                Ok(Some((_, Err(error)))) => {
+                    let error = explain(action.as_str(), &error);
+                    if failed.is_none() || error.is_lasting_refusal() {
+                        failed = Some(error);
+                    }
+                }
                 Ok(None) => return (answers, failed),
-                Err(_) => return (answers, Some(silent("confirm what was published", SILENCE_MAX))),
+                Err(_) => return (answers, Some(failed.unwrap_or_else(|| unconfirmed(action, SILENCE_MAX)))),
             }
         }
     }

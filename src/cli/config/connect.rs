@@ -91,7 +91,7 @@ async fn schema(url: &str, checked: &mut Checked) {
 /// The worker brings its file up to date itself.
 async fn data_file(file: &Path, checked: &mut Checked) {
     match sqlite::migrate::check(file).await {
-        Ok(()) => checked.see("database", "the data file is there, and its schema is the one this program needs"),
+        Ok(()) => checked.see("database", "the data file is there, and its schema is the one this program needs; whether its disk has room was not tried"),
         Err(error @ (SchemaError::NoFile(_) | SchemaError::Missing | SchemaError::Older(_))) => {
             checked.see("database", format!("{error}; a worker does it at its start"));
         }

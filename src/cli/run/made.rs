@@ -12,7 +12,7 @@ use crate::broker::{Ingest, Position, Sink, Source, Tail};
 use crate::cli::{ExitError, parts};
 use crate::config::{Broker, Config, Database, Secret};
 use crate::health::Health;
-use crate::retry::Waits;
+use crate::retry::{Trouble, Waits};
 use crate::spans::Places;
 use crate::store::Store;
 use crate::store::postgres::migrate::FsyncOff;
@@ -148,12 +148,14 @@ impl EventLog for Log {
 impl Schema {
     /// A database that is away is waited for; one whose schema does not fit is refused.
     pub(super) async fn wait(&self, wait_max: Duration) -> Result<(), ExitError> {
-        let mut waits = Waits::new(wait_max);
+        let (mut waits, mut trouble) = (Waits::new(wait_max), Trouble::default());
         loop {
             match self.check().await {
                 Err(error @ SchemaError::Away(_)) if matches!(self, Schema::Postgres { .. }) => {
-                    let wait = waits.next_wait();
-                    tracing::warn!("{error}; trying again in {:.1} s", wait.as_secs_f32());
+                    let (why, wait) = (error.to_string(), waits.next_wait());
+                    if let Some(still) = trouble.shows(&why) {
+                        tracing::warn!("{why}{still}; trying again in {:.1} s", wait.as_secs_f32());
+                    }
                     tokio::time::sleep(wait).await;
                 }
                 result => return Ok(result?),

@@ -67,7 +67,7 @@ impl PostgresAudit {
             lent.give_back();
             Ok(done)
         };
-        outcome.await.map_err(|fault: Fault| fault.into())
+        outcome.await.map_err(|fault: Fault| fault.seen(&self.pool.connect_options()))
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     }
 }
 
-/// What to do about a session that did not come about, where it is a matter of certificates or of the password.
+/// What to do about a session that did not come about, where it is a matter of certificates, or of who may log in to what.
 pub(super) fn explain(error: sqlx::Error) -> Fault {
     let text = error.to_string();
     let code = error.as_database_error().and_then(DatabaseError::code);
@@ -83,6 +83,11 @@ pub(super) fn explain(error: sqlx::Error) -> Fault {
             "turn ssl on in the database, or write sslmode=disable where the way to it is safe"
         }
         (None, Some("28P01")) => "check user and password in DATABASE_URL",
+        (None, Some("28000")) if text.contains("pg_hba.conf") => {
+            "have the database's pg_hba.conf let this role in from here, or correct DATABASE_URL"
+        }
+        (None, Some("28000")) => "create the role and let it log in, or correct DATABASE_URL",
+        (None, Some("3D000")) => "create the database, or correct DATABASE_URL",
         (None, None) if is_about_a_file(&error) => {
             "see that the files DATABASE_URL names (sslrootcert, sslcert, sslkey, the socket) are there and can be read"
         }
@@ -109,6 +114,21 @@ pub(super) fn options(url: &str, application_name: &str) -> Result<PgConnectOpti
         }
     }
     Ok(options.disable_statement_logging())
+}
+
+/// Where it is, for messages: as in "the database reprieve at 127.0.0.1:5432". Nothing else of the URL.
+pub(super) fn place(options: &PgConnectOptions) -> String {
+    let (host, port) = (options.get_host(), options.get_port());
+    let server = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None if host.starts_with('/') => host.to_owned(),
+        None if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
+        None => format!("{host}:{port}"),
+    };
+    match options.get_database() {
+        Some(database) => format!("the database {database} at {server}"),
+        None => format!("the database at {server}"),
+    }
 }
 
 fn is_socket(options: &PgConnectOptions) -> bool {
@@ -160,6 +180,18 @@ mod tests {
         check("postgres://localhost/reprieve", false);
         check("postgres:///reprieve?host=/run/postgresql", false);
         check("postgres://db.example.com/reprieve?sslmode=disable", false);
+    }
+
+    #[test]
+    fn the_place_is_named_without_the_password() {
+        #[track_caller]
+        fn check(url: &str, expected: &str) {
+            assert_eq!(place(&options(url, "test").unwrap()), expected, "{url}");
+        }
+        check("postgres://u:hunter2@db.example.com/reprieve", "the database reprieve at db.example.com:5432");
+        check("postgres://u@127.0.0.1:6432/d?password=hunter2", "the database d at 127.0.0.1:6432");
+        check("postgres://u:hunter2@[::1]/d", "the database d at [::1]:5432");
+        check("postgres:///d?host=/run/postgresql&password=hunter2", "the database d at /run/postgresql");
     }
 
     #[test]

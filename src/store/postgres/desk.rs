@@ -48,7 +48,7 @@ macro_rules! with {
             lent.give_back();
             Ok::<_, Fault>(done)
         };
-        outcome.await.map_err(|fault| DeskError(Box::new(fault)))
+        outcome.await.map_err(|fault| DeskError(fault.at(&$desk.pool.connect_options()).into()))
     }};
 }
 

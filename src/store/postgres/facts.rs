@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::query_as;
 
+use super::migrate::{named, open};
 use super::{BadUrl, connection};
 use crate::domain::dates::lead_s;
 use crate::store::schema::SchemaError;
@@ -34,9 +35,10 @@ type Row = (String, String, String, bool, bool, DateTime<Utc>);
 /// Asks once.
 pub async fn facts(url: &str) -> Result<Facts, SchemaError> {
     let options = connection::options(url, "reprieve check").map_err(|error| BadUrl::of(&error))?;
-    let mut connection = connection::connect(&options).await?;
+    let (mut connection, place) = open(&options).await?;
     let before = Utc::now();
-    let (version, user, encoding, fsync, is_read_only, clock): Row = query_as(FACTS).fetch_one(&mut connection).await?;
+    let row: Result<Row, _> = query_as(FACTS).fetch_one(&mut connection).await;
+    let (version, user, encoding, fsync, is_read_only, clock) = row.map_err(|error| named(&place, error.into()))?;
     let clock_ahead_s = lead_s(before, clock, Utc::now());
     Ok(Facts { version, user, encoding, fsync, is_read_only, clock_ahead_s })
 }

@@ -56,7 +56,7 @@ impl PostgresGauges {
             lent.give_back();
             Ok::<_, Fault>(done)
         };
-        outcome.await.map_err(|fault| GaugeError(Box::new(fault)))
+        outcome.await.map_err(|fault| GaugeError(fault.at(&self.pool.connect_options()).into()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sqlx::{query_scalar, raw_sql};
 
 use super::connection;
-use super::migrate::SchemaError;
+use super::migrate::{SchemaError, named, open};
 use super::{BadUrl, Fault};
 
 /// Each table with all that the worker, and the commands that look things up and mark failures, do with it. A new table is
@@ -65,11 +65,11 @@ pub fn statements(role: &str) -> Result<String, BadRole> {
 /// Runs the statements, all or none, as the owner of the tables.
 pub async fn apply(url: &str, statements: String) -> Result<(), SchemaError> {
     let options = connection::options(url, "reprieve migrate").map_err(|error| BadUrl::of(&error))?;
-    let mut connection = connection::connect(&options).await?;
+    let (mut connection, place) = open(&options).await?;
     match raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await {
         Ok(_) => Ok(()),
         Err(error) if error.as_database_error().is_some() => Err(SchemaError::Grants(Box::new(Fault::from(error)))),
-        Err(error) => Err(Fault::from(error).into()),
+        Err(error) => Err(named(&place, error.into())),
     }
 }
 
@@ -79,12 +79,12 @@ SELECT CASE WHEN to_regclass($1::text) IS NULL THEN true ELSE has_table_privileg
 /// What the role that asks lacks of the list, as in "UPDATE on outbox". Of a table that is not there nothing is said.
 pub async fn missing(url: &str) -> Result<Vec<String>, SchemaError> {
     let options = connection::options(url, "reprieve check").map_err(|error| BadUrl::of(&error))?;
-    let mut connection = connection::connect(&options).await?;
+    let (mut connection, place) = open(&options).await?;
     let mut missing = Vec::new();
     for (table, rights) in GRANTS {
         for right in rights.split(", ") {
-            let has: bool = query_scalar(HAS).bind(*table).bind(right).fetch_one(&mut connection).await?;
-            if !has {
+            let has = query_scalar(HAS).bind(*table).bind(right).fetch_one(&mut connection).await;
+            if !has.map_err(|error| named(&place, error.into()))? {
                 missing.push(format!("{right} on {table}"));
             }
         }

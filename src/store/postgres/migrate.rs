@@ -2,10 +2,11 @@
 //! Two versions may run side by side, so a newer schema is fine unless it says otherwise. The files: `migrations/postgres`.
 
 use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{query_as, query_scalar};
 
 use super::{BadUrl, Fault, connection};
+use crate::store::place::At;
 use crate::store::schema::{self, Migrations};
 pub use crate::store::schema::{MigrationStatus, SchemaError};
 
@@ -29,29 +30,34 @@ pub enum FsyncOff {
 
 /// Runs what is missing, in order, each in a transaction of its own. Again is fine, and so is a newer schema.
 pub async fn up(url: &str) -> Result<(), SchemaError> {
-    let mut connection = connect(url).await?;
+    let (mut connection, place) = connect(url).await?;
     match migrator().run(&mut connection).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMismatch(version)) => Err(SchemaError::Foreign(version)),
-        Err(error) => Err(SchemaError::Migration(Box::new(error))),
+        Err(error) => Err(SchemaError::Migration(At::new(place, error).into())),
     }
 }
 
 /// This program's migrations and those the database has, by number.
 pub async fn status(url: &str) -> Result<Vec<MigrationStatus>, SchemaError> {
-    let applied = applied(&mut connect(url).await?).await?.unwrap_or_default();
-    Ok(schema::status(applied, known()))
+    let (mut connection, place) = connect(url).await?;
+    let applied = applied(&mut connection).await.map_err(|error| named(&place, error))?;
+    Ok(schema::status(applied.unwrap_or_default(), known()))
 }
 
 /// Whether work may begin.
 pub async fn check(url: &str, fsync_off: FsyncOff) -> Result<(), SchemaError> {
-    let mut connection = connect(url).await?;
-    check_schema(&mut connection).await?;
-    let encoding: String = query_scalar(ENCODING).fetch_one(&mut connection).await?;
+    let (mut connection, place) = connect(url).await?;
+    check_all(&mut connection, fsync_off).await.map_err(|error| named(&place, error))
+}
+
+async fn check_all(connection: &mut PgConnection, fsync_off: FsyncOff) -> Result<(), SchemaError> {
+    check_schema(connection).await?;
+    let encoding: String = query_scalar(ENCODING).fetch_one(&mut *connection).await?;
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding(encoding));
     }
-    let fsync: String = query_scalar(FSYNC).fetch_one(&mut connection).await?;
+    let fsync: String = query_scalar(FSYNC).fetch_one(connection).await?;
     if fsync == "off" && fsync_off == FsyncOff::Refused {
         return Err(SchemaError::FsyncOff);
     }
@@ -75,10 +81,28 @@ async fn applied(connection: &mut PgConnection) -> Result<Option<Migrations>, Sc
     Ok(Some(rows.into_iter().map(|(version, description, checksum)| (version, (description, checksum))).collect()))
 }
 
-async fn connect(url: &str) -> Result<PgConnection, SchemaError> {
+/// A connection, and where it leads.
+async fn connect(url: &str) -> Result<(PgConnection, String), SchemaError> {
     let options =
         connection::options(url, "reprieve migrate").map_err(|error| BadUrl::of(&error))?.options([LOCK_WAIT]);
-    Ok(connection::connect(&options).await?)
+    open(&options).await
+}
+
+/// A session for one of those who look at the schema, and where it leads.
+pub(super) async fn open(options: &PgConnectOptions) -> Result<(PgConnection, String), SchemaError> {
+    let place = connection::place(options);
+    match connection::connect(options).await {
+        Ok(connection) => Ok((connection, place)),
+        Err(fault) => Err(named(&place, fault.into())),
+    }
+}
+
+/// Where it is that did not answer. Everything else names what is there.
+pub(super) fn named(place: &str, error: SchemaError) -> SchemaError {
+    match error {
+        SchemaError::Away(cause) => SchemaError::Away(At::new(place, cause).into()),
+        error => error,
+    }
 }
 
 fn known() -> Migrations {

@@ -90,7 +90,7 @@ impl PostgresSubmissions {
             lent.give_back();
             Ok(done)
         };
-        outcome.await.map_err(|fault: Fault| fault.into())
+        outcome.await.map_err(|fault: Fault| fault.seen(&self.pool.connect_options()))
     }
 }
 

@@ -85,7 +85,7 @@ macro_rules! with {
             lent.give_back();
             Ok::<_, Fault>(found)
         };
-        outcome.await.map_err(ViewError::from)
+        outcome.await.map_err(|fault| fault.seen(&$views.pool.connect_options()))
     }};
 }
 

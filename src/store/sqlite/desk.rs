@@ -46,7 +46,7 @@ impl SqliteDesk {
         access: Access,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Fault>,
     ) -> Result<T, DeskError> {
-        self.lender.lend(access, work).await.map_err(|fault| DeskError(Box::new(fault)))
+        self.lender.lend(access, work).await.map_err(|fault| DeskError(fault.at().into()))
     }
 }
 

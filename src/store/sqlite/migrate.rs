@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{query_as, query_scalar};
 
 use super::{Fault, connection, primary};
+use crate::store::place::At;
 use crate::store::schema::{self, MigrationStatus, Migrations, SchemaError};
 
 const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'";
@@ -70,6 +71,9 @@ fn is_passing(error: &sqlx::Error) -> bool {
     [5, 13].contains(&primary(error))
 }
 
+/// The file is named where it is what is wrong.
+const AWAY: &str = "the database is away";
+
 /// This program's migrations and those the file has, by number.
 pub async fn status(file: &Path) -> Result<Vec<MigrationStatus>, SchemaError> {
     let mut connection = look(file).await?;
@@ -98,7 +102,7 @@ async fn look(file: &Path) -> Result<SqliteConnection, SchemaError> {
     match tokio::fs::try_exists(file).await {
         Ok(false) => Err(SchemaError::NoFile(file.to_owned())),
         Ok(true) => Ok(connection::connect(&connection::of_people(file)).await?),
-        Err(error) => Err(SchemaError::Away(Box::new(error))),
+        Err(error) => Err(SchemaError::Away(At::new(AWAY, error).into())),
     }
 }
 
@@ -125,7 +129,7 @@ fn migrator() -> Migrator {
 
 impl From<Fault> for SchemaError {
     fn from(fault: Fault) -> Self {
-        SchemaError::Away(Box::new(fault))
+        SchemaError::Away(At::new(AWAY, fault).into())
     }
 }
 

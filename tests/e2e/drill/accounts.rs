@@ -33,6 +33,7 @@ pub(crate) async fn passwords_are_revoked_and_given_back() {
     let [amqp, sql] =
         [stage.servers().broker.port(), stage.servers().postgres.port()].map(|port| format!("127.0.0.1:{port}"));
     let mut told = Transcript::new(ACCOUNTS, &[(amqp, "mq.example.com:5672"), (sql, "db.example.com:5432")]);
+    told.call("the database drill_accounts at", "the database reprieve at");
     the_broker(&stage, &setup, &worker, &mut told).await;
     the_database(&stage, &setup, &worker, &mut told).await;
     let output = worker.output();

@@ -94,6 +94,8 @@ async fn a_full_disk(told: &mut Transcript) {
 
 async fn a_server_that_only_reads(told: &mut Transcript) {
     let stage = Stage::shared("drill_disk").await;
+    let at = format!("drill_disk at 127.0.0.1:{}", stage.servers().postgres.port());
+    told.call(&at, "reprieve at db.example.com:5432");
     let setup = stage.worker().rules(RULES).env("REPRIEVE_RETRY__WAIT_MAX", "2s");
     setup.cli_ok(&["migrate", "up"]).await;
     setup.cli_ok(&["topology", "apply"]).await;
