@@ -1,4 +1,4 @@
-//! Holds the shape of the house: who may import whom, how long files and functions may be, and where SQL and lapin live.
+//! Holds the shape of the house: who may import whom, how long files may be, and where SQL and lapin live.
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 

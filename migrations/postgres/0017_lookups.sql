@@ -1,7 +1,10 @@
--- Why: exceptions are looked up by who, what and until when. LOCKS the table for about 45 s a million rows: meanwhile events wait.
+-- Why: exceptions are looked up by who, what and until when. LOCKS the table for about 45 s a million rows: meanwhile events wait. An older worker
+-- would keep neither the day nor the tallies: none starts beside this, and those that run must be stopped before.
+UPDATE schema_compatibility SET oldest_compatible = 17;
+
 -- A list is read newest first, 4,096 keys at a time: an index that does not end with the key begins with the number of such a block. So whatever
 -- is meant is found in a block by one step, or seen not to be there.
-ALTER TABLE exceptions ADD COLUMN runs_until date; -- the day the ticket runs until now; null in rows that an older worker wrote
+ALTER TABLE exceptions ADD COLUMN runs_until date; -- the day the ticket runs until now
 UPDATE exceptions SET runs_until = CASE
   WHEN enforcement IN ('pending', 'in_force') THEN approved_due_date
   ELSE (document::json #>> '{request,current_due_date}')::date

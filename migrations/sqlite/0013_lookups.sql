@@ -1,5 +1,7 @@
 -- Why: exceptions are listed by who, what and until when, newest first, and counted without being read, as in the Postgres schema: 4,096 keys
--- are a block. The key ends every index by itself.
+-- are a block. The key ends every index by itself. An older worker would keep neither the day nor the tallies.
+UPDATE schema_compatibility SET oldest_compatible = 13;
+
 ALTER TABLE exceptions ADD COLUMN runs_until TEXT; -- the day the ticket runs until now
 UPDATE exceptions SET runs_until = CASE
   WHEN enforcement IN ('pending', 'in_force') THEN approved_due_date ELSE document ->> '$.request.current_due_date'

@@ -65,7 +65,14 @@ const EXAMPLES: Examples = &[
         ],
     ),
     ("exceptions", &[("reprieve exceptions show EX-1", "where it stands, and how it came there")]),
-    ("exceptions list", &[("reprieve exceptions list", "the newest first")]),
+    (
+        "exceptions list",
+        &[
+            ("reprieve exceptions list --reviewer dana@example.com", "what waits for her, the newest first"),
+            ("reprieve exceptions list --enforcement in_force --expiring-within 30d", "what runs out"),
+            ("reprieve exceptions list --status requested -o jsonl", "for a script"),
+        ],
+    ),
     ("exceptions history", &[("reprieve exceptions history EX-1", "what happened to it, from the first entry on")]),
     (
         "exceptions show",
@@ -74,9 +81,15 @@ const EXAMPLES: Examples = &[
             ("reprieve exceptions show EX-1 -o json", "the same as the API says it"),
         ],
     ),
-    ("tickets", &[("reprieve tickets show SEC-1", "all that was asked for one ticket")]),
-    ("tickets show", &[("reprieve tickets show SEC-1", "all that was asked for it")]),
-    ("stats", &[("reprieve stats", "how much there is of what, now")]),
+    ("tickets", &[("reprieve tickets show SEC-1", "what was asked for one ticket")]),
+    ("tickets show", &[("reprieve tickets show SEC-1", "its newest requests")]),
+    (
+        "stats",
+        &[
+            ("reprieve stats", "how much there is of what, now"),
+            ("reprieve stats --watch", "again every 2 s, also over an outage"),
+        ],
+    ),
     ("health", &[("reprieve health --ready", "for a probe: exit code 0 if the worker is ready")]),
     ("config", &[("reprieve config check", "what is wrong with the settings")]),
     ("config check", &[("reprieve config check --connect", "also whether broker and database answer")]),

@@ -84,7 +84,7 @@ fn show(event_type: &str, output: &Output) -> Result<(), ExitError> {
 
 /// What is said of one event.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Verdict {
+struct Judged {
     /// Where it begins, counted from 1.
     line: usize,
     result: &'static str,
@@ -113,7 +113,7 @@ fn validate(input: Input, output: &Output) -> Result<(), ExitError> {
     if documents.is_empty() {
         return Err(input::empty(&name));
     }
-    let verdicts: Vec<Verdict> = documents.into_iter().map(|(line, event)| judge(line, event)).collect();
+    let verdicts: Vec<Judged> = documents.into_iter().map(|(line, event)| judge(line, event)).collect();
     output.list(&verdicts, |verdicts, paint| table(&name, verdicts, paint))?;
     match verdicts.iter().filter(|verdict| verdict.result != VALID).count() {
         0 => Ok(()),
@@ -144,7 +144,7 @@ pub(super) fn split(text: &str) -> Result<Vec<(usize, &str)>, serde_json::Error>
     Ok(found.collect())
 }
 
-fn judge(line: usize, event: &str) -> Verdict {
+fn judge(line: usize, event: &str) -> Judged {
     let inbound = decode(&Message {
         content_type: Some("application/cloudevents+json"),
         content_encoding: None,
@@ -161,11 +161,11 @@ fn judge(line: usize, event: &str) -> Verdict {
         (None, Ok(_)) => (VALID, None, None),
         (None, Err(fault)) => (INVALID, Some(fault.reason.word()), Some(fault.message.clone())),
     };
-    Verdict { line, result, event_type: inbound.event_type, source: inbound.source, id: inbound.id, reason, message }
+    Judged { line, result, event_type: inbound.event_type, source: inbound.source, id: inbound.id, reason, message }
 }
 
-fn table(file: &str, verdicts: &[Verdict], paint: Paint) -> String {
-    let row = |verdict: &Verdict| {
+fn table(file: &str, verdicts: &[Judged], paint: Paint) -> String {
+    let row = |verdict: &Judged| {
         let says = match (verdict.reason, &verdict.message) {
             (Some(reason), Some(message)) => paint.bad(format!("{reason}: {}", tame(message))),
             (None, Some(message)) => paint.dim(message),

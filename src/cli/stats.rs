@@ -5,11 +5,12 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::Args;
 
-use super::output::{Output, Paint, Printed, columns, time};
+use super::output::{Output, Paint, Printed, columns, tell, time};
 use super::{ExitError, parts};
 use crate::config::Config;
 use crate::contract::shapes::lookups::StatsShape;
 use crate::shapes;
+use crate::store::ViewError;
 
 /// Between two looks: people see it as live, and the database hardly sees it.
 const EVERY: Duration = Duration::from_secs(2);
@@ -29,14 +30,27 @@ pub(super) async fn run(command: Command, config: &Config, output: &Output) -> R
     }
     let render = if output.is_live_table() { block } else { line };
     let mut ticks = tokio::time::interval(EVERY);
-    let mut lines = 0;
+    let (mut lines, mut told) = (0, String::new());
     loop {
         ticks.tick().await;
-        let stats = shapes::stats(&views.stats(Utc::now().date_naive()).await?);
+        let stats = match views.stats(Utc::now().date_naive()).await {
+            Ok(stats) => shapes::stats(&stats),
+            // One watches during an outage above all: each cause is told once.
+            Err(ViewError::Away(cause)) => {
+                let why = cause.to_string();
+                if told != why {
+                    tell(&format!("{why}; looking again every {} s", EVERY.as_secs()));
+                    (lines, told) = (0, why);
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if output.again(&stats, lines, render)? == Printed::Enough {
             return Ok(());
         }
         lines = block(&stats, Paint::Plain).lines().count();
+        told.clear();
     }
 }
 

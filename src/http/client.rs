@@ -38,7 +38,7 @@ const PATH: &str = "/api/v1/events";
 
 /// What became of events that were handed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum HandedIn {
     /// So many are queued by the broker.
     Queued(usize),
     /// How many came to which outcome.
@@ -64,7 +64,7 @@ impl Client {
     }
 
     /// Hands in envelopes as one batch: all of them, or none.
-    pub async fn publish(&self, envelopes: &[String]) -> Result<Taken, BrokerError> {
+    pub async fn publish(&self, envelopes: &[String]) -> Result<HandedIn, BrokerError> {
         let body = format!("[{}]", envelopes.join(","));
         let request = self.request(Method::POST, "application/cloudevents-batch+json", &[], body.into())?;
         let response = self.send(request).await?;
@@ -75,9 +75,9 @@ impl Client {
                 for told in read::<Vec<Told>>(&body)? {
                     *counts.entry(told.outcome).or_default() += 1;
                 }
-                Ok(Taken::Committed(counts))
+                Ok(HandedIn::Committed(counts))
             }
-            StatusCode::ACCEPTED => Ok(Taken::Queued(read::<Accepted>(&body)?.accepted)),
+            StatusCode::ACCEPTED => Ok(HandedIn::Queued(read::<Accepted>(&body)?.accepted)),
             _ => Err(self.problem(status, &body)),
         }
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::problem::problem;
 use crate::contract::shapes::desk::ListShape;
 use crate::shapes;
-use crate::store::desk::{Desk, DeskError, Filter, Mark, Verdict};
+use crate::store::desk::{Desk, DeskError, Filter, Mark, MarkEffect};
 use query::Query;
 
 /// `GET /api/v1/failures`
@@ -106,17 +106,17 @@ async fn mark(desk: &Arc<dyn Desk>, mark: Mark, path: FailurePath, uri: &Uri) ->
         Ok(found) => found.first().map(|(_, state)| *state),
         Err(error) => return away(&error, uri),
     };
-    match found.map(|state| (mark.verdict(state), state)) {
-        Some((Verdict::Forbidden, state)) => {
+    match found.map(|state| (mark.effect(state), state)) {
+        Some((MarkEffect::Forbidden, state)) => {
             let detail = format!("failure {id} is {state}: only what is open can be {}", mark.makes());
             problem(StatusCode::CONFLICT, &detail, uri)
         }
-        Some((Verdict::Changed, state)) => {
+        Some((MarkEffect::Changed, state)) => {
             let now = mark.makes();
             tracing::info!(failure.id = %id, "failure {id} was {state} and is marked over HTTP: {now}");
             show(desk, id, uri).await
         }
-        Some((Verdict::Already, _)) | None => show(desk, id, uri).await,
+        Some((MarkEffect::Already, _)) | None => show(desk, id, uri).await,
     }
 }
 

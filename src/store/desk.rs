@@ -134,7 +134,7 @@ pub enum Mark {
 
 /// What a mark comes to, by the state it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MarkEffect {
     /// It is made.
     Changed,
     /// It was made before, or what it asks for has happened: nothing changes.
@@ -161,19 +161,19 @@ impl Mark {
     }
 
     /// What it comes to on a failure in this state. A second click is no mistake.
-    pub fn verdict(self, state: FailureState) -> Verdict {
+    pub fn effect(self, state: FailureState) -> MarkEffect {
         match (self, state) {
-            (mark, state) if mark.takes().contains(&state) => Verdict::Changed,
-            (Mark::Retry, FailureState::Retrying | FailureState::Resolved) => Verdict::Already,
-            (Mark::Discard, FailureState::Discarded) => Verdict::Already,
-            _ => Verdict::Forbidden,
+            (mark, state) if mark.takes().contains(&state) => MarkEffect::Changed,
+            (Mark::Retry, FailureState::Retrying | FailureState::Resolved) => MarkEffect::Already,
+            (Mark::Discard, FailureState::Discarded) => MarkEffect::Already,
+            _ => MarkEffect::Forbidden,
         }
     }
 }
 
 /// What filters find before anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tally {
+pub struct FilterCount {
     /// How many.
     pub count: u64,
     /// The database's clock at that time: what comes later was not counted.
@@ -221,7 +221,7 @@ pub trait Desk: Send + Sync {
     async fn outbox(&self) -> Result<OutboxState, DeskError>;
 
     /// How many failures the filter finds.
-    async fn count(&self, filter: &Filter) -> Result<Tally, DeskError>;
+    async fn count(&self, filter: &Filter) -> Result<FilterCount, DeskError>;
 
     /// The states of these failures, without those that are not there.
     async fn states(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, FailureState)>, DeskError>;
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_mark_is_made_once_and_only_where_it_makes_sense() {
         use FailureState::{Discarded, Open, Resolved, Retrying};
-        use Verdict::{Already, Changed, Forbidden};
+        use MarkEffect::{Already, Changed, Forbidden};
         for (mark, state, verdict) in [
             (Mark::Retry, Open, Changed),
             (Mark::Retry, Discarded, Changed),
@@ -260,7 +260,7 @@ mod tests {
             (Mark::Discard, Retrying, Forbidden),
             (Mark::Discard, Resolved, Forbidden),
         ] {
-            assert_eq!(mark.verdict(state), verdict, "{mark:?} of {state:?}");
+            assert_eq!(mark.effect(state), verdict, "{mark:?} of {state:?}");
         }
     }
 }

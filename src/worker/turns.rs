@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use self::counted::Aside;
-use self::poison::{Cut, Poison, Trouble, halve, in_two, is_one_submission};
+use self::poison::{Cut, Poison, Setback, halve, in_two, is_one_submission};
 use super::input::{self, Input, wanted};
 use super::outage::Outage;
 use super::plan::{Settled, Terms, plan};
@@ -31,6 +31,7 @@ mod settings;
 mod suspects;
 mod told;
 
+pub use counted::SKEW_MAX_S;
 pub use settings::{Clock, Settings};
 
 /// How often what is due is looked for.
@@ -210,19 +211,19 @@ impl Turns {
                     return Ok((committed, begun));
                 }
                 // What expires came uninvited: it is suspected before the inputs are, and cleared if they fail without it too.
-                Err(Trouble::Poison(poison)) if wanted.expired_max > 0 => {
+                Err(Setback::Poison(poison)) if wanted.expired_max > 0 => {
                     wanted.expired_max = 0;
                     suspected = Some(poison.message);
                 }
                 // So is what waited for a submission.
-                Err(Trouble::Poison(poison)) if blamed.is_none() && is_one_submission(inputs) => {
+                Err(Setback::Poison(poison)) if blamed.is_none() && is_one_submission(inputs) => {
                     blamed = Some(poison.fault());
                 }
-                Err(Trouble::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => {
+                Err(Setback::Poison(poison)) if !inputs.is_empty() && !poison.is_known(inputs) => {
                     return Err(Cut::Poison(poison));
                 }
-                Err(Trouble::Poison(poison)) => outage.wait(&poison.message).await,
-                Err(Trouble::Away(message)) => outage.wait(&message).await,
+                Err(Setback::Poison(poison)) => outage.wait(&poison.message).await,
+                Err(Setback::Away(message)) => outage.wait(&message).await,
             }
             if outage.is_long() {
                 self.take_back(inputs).await;
@@ -256,7 +257,7 @@ impl Turns {
         wanted: &Wanted,
         rules: &RuleSet,
         parked_blamed: Option<&Fault>,
-    ) -> Result<Committed, Trouble> {
+    ) -> Result<Committed, Setback> {
         let terms = Terms {
             rules,
             voice: Voice {
@@ -289,15 +290,15 @@ impl Turns {
             Ok(Err(StoreError::Away(error))) => {
                 // It may be another database that comes back: one restored from before.
                 self.rule_set_stored = None;
-                Err(Trouble::Away(error.to_string()))
+                Err(Setback::Away(error.to_string()))
             }
             Ok(Err(StoreError::Refused(error))) => {
                 let message = format!("the database refuses its content: {error}");
-                Err(Trouble::Poison(Poison { reason: Reason::AttemptsExhausted, message }))
+                Err(Setback::Poison(Poison { reason: Reason::AttemptsExhausted, message }))
             }
             Err(_panic) => {
                 let message = "processing it ends in a crash; the log has the place".to_owned();
-                Err(Trouble::Poison(Poison { reason: Reason::CrashLoop, message }))
+                Err(Setback::Poison(Poison { reason: Reason::CrashLoop, message }))
             }
         }
     }

@@ -68,8 +68,8 @@ impl Ingest for RabbitIngest {
                 *place = Some(door);
                 Ok(Receipt::Queued)
             }
-            Ok(Err(Trouble::Broker(error))) => Err(self.for_others(error)),
-            Ok(Err(Trouble::NotTaken)) => Err(not_taken()),
+            Ok(Err(Failed::Broker(error))) => Err(self.for_others(error)),
+            Ok(Err(Failed::NotTaken)) => Err(not_taken()),
             Err(_) if door.blocked() => {
                 // Kept only to learn when the broker unblocks: late confirms of this batch would be taken for those of the next.
                 door.unanswered = true;
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Door {
     }
 }
 
-enum Trouble {
+enum Failed {
     Broker(RabbitError),
     NotTaken,
 }
@@ -121,7 +121,7 @@ impl Door {
 
     /// Sends all, then waits for every confirm. Where several things go wrong the broker's own no is the one that explains the rest:
     /// it closes the channel under all others.
-    async fn publish(&self, messages: Vec<Handed>) -> Result<(), Trouble> {
+    async fn publish(&self, messages: Vec<Handed>) -> Result<(), Failed> {
         // Polled in this order at first, and that is when lapin queues them.
         let mut asked: FuturesUnordered<_> = messages
             .into_iter()
@@ -132,13 +132,13 @@ impl Door {
             match answer {
                 Ok(Taken::Yes) => {}
                 Ok(Taken::ByNoQueue | Taken::Refused) => not_taken = true,
-                Err(error @ RabbitError::Refused { .. }) => return Err(Trouble::Broker(error)),
+                Err(error @ RabbitError::Refused { .. }) => return Err(Failed::Broker(error)),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         match failed {
-            Some(error) => Err(Trouble::Broker(error)),
-            None if not_taken => Err(Trouble::NotTaken),
+            Some(error) => Err(Failed::Broker(error)),
+            None if not_taken => Err(Failed::NotTaken),
             None => Ok(()),
         }
     }

@@ -116,7 +116,7 @@ struct Lane {
     buffer: VecDeque<Received>,
 }
 
-type Taken = (u16, u64, Vec<Delivery>);
+type Cut = (u16, u64, Vec<Delivery>);
 
 #[async_trait]
 impl Link for Consumers {
@@ -138,7 +138,7 @@ impl Link for Consumers {
 
 impl Consumers {
     /// Takes in what is there and cuts a batch. `None` once every consumer was cancelled and everything is handed out.
-    fn poll(&mut self, context: &mut Context<'_>, max: usize) -> Poll<Result<Option<Taken>, RabbitError>> {
+    fn poll(&mut self, context: &mut Context<'_>, max: usize) -> Poll<Result<Option<Cut>, RabbitError>> {
         for lane in &mut self.lanes {
             if let Err(why) = lane.fill(context) {
                 return Poll::Ready(Err(why));

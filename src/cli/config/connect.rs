@@ -13,9 +13,7 @@ use crate::store::postgres::grants;
 use crate::store::postgres::migrate::FsyncOff;
 use crate::store::schema::SchemaError;
 use crate::store::{postgres, sqlite};
-
-/// A worker whose clock is further from the database's says so too.
-const SKEW_MAX_S: f64 = 300.0;
+use crate::worker::turns::SKEW_MAX_S;
 
 /// Asks both at once.
 pub(super) async fn run(config: &Config, checked: &mut Checked) {

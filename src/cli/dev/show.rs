@@ -149,12 +149,15 @@ fn next(end: &str, folder: &Folder, today: chrono::NaiveDate, paint: Paint) -> S
         lines.push(format!("  unset {}", elsewhere.join(" ")));
     }
     lines.extend([
-        format!("  r='{program} --config {}'", folder.settings().display()),
-        format!("  $r exceptions show {first}"),
-        format!("  $r rules explain {fifth}"),
-        format!("  $r events publish {}", folder.events().display()),
-        "  $r events tail".to_owned(),
-        "  $r failures list".to_owned(),
+        // An alias, not a variable: zsh does not split those into words.
+        format!("  alias r='\"{program}\" --config \"{}\"'", folder.settings().display()),
+        "  r exceptions list".to_owned(),
+        format!("  r exceptions show {first}"),
+        format!("  r rules explain {fifth}"),
+        "  r stats".to_owned(),
+        format!("  r events publish \"{}\"", folder.events().display()),
+        "  r events tail".to_owned(),
+        "  r failures list".to_owned(),
         "Ctrl-C ends it.".to_owned(),
     ]);
     lines.join("\n")

@@ -15,7 +15,7 @@ use crate::cli::output::{Output, tame, tell};
 use crate::cli::{Code, ExitError, input, parts};
 use crate::config::{Broker, Config};
 use crate::contract::inbound::BODY_BYTES_MAX;
-use crate::http::client::{Client, Taken};
+use crate::http::client::{Client, HandedIn};
 use crate::http::{BATCHED_BYTES_MAX, BATCHED_EVENTS_MAX};
 
 /// How an envelope says that it is one.
@@ -111,8 +111,8 @@ async fn hand_in(
             return Err(told(BrokerError::Refused(why)));
         }
         match client.publish(&batch).await.map_err(told)? {
-            Taken::Queued(count) => published.published += count,
-            Taken::Committed(counts) => {
+            HandedIn::Queued(count) => published.published += count,
+            HandedIn::Committed(counts) => {
                 published.published += batch.len();
                 let outcomes = published.outcomes.get_or_insert_default();
                 for (outcome, count) in counts {

@@ -12,7 +12,7 @@ use super::{Filters, page};
 use crate::cli::output::Output;
 use crate::cli::{Code, ExitError};
 use crate::shapes;
-use crate::store::desk::{Desk, FailureState, Filter, Limit, Mark, Verdict};
+use crate::store::desk::{Desk, FailureState, Filter, Limit, Mark, MarkEffect};
 
 /// Ids that a message names before it only counts.
 const NAMED_MAX: usize = 5;
@@ -154,10 +154,10 @@ impl Marked {
     /// Adds what was found of some of the ids.
     fn take(&mut self, mark: Mark, ids: &[Uuid], found: &[(Uuid, FailureState)]) {
         for (id, state) in found {
-            match mark.verdict(*state) {
-                Verdict::Changed => self.changed += 1,
-                Verdict::Already => self.already += 1,
-                Verdict::Forbidden => self.refused.push(*id),
+            match mark.effect(*state) {
+                MarkEffect::Changed => self.changed += 1,
+                MarkEffect::Already => self.already += 1,
+                MarkEffect::Forbidden => self.refused.push(*id),
             }
         }
         let known: BTreeSet<Uuid> = found.iter().map(|(id, _)| *id).collect();

@@ -72,7 +72,9 @@ fn of_each_good_value_the_place_is_shown() {
             let setting = settings.into_iter().find(|setting| setting.key == *name).unwrap();
             (setting.value, setting.origin, faults.len())
         };
-        let value = || Some(if is_secret { shown::HIDDEN.to_owned() } else { (*good).to_owned() });
+        // Of an address only the password is hidden, and these have none.
+        let is_hidden = is_secret && !good.contains("://");
+        let value = || Some(if is_hidden { shown::HIDDEN.to_owned() } else { (*good).to_owned() });
 
         let file = TempFile::new(&on_line_3(name, good));
         let from_file = Sources { file: Some(file.0.clone()), ..Sources::default() };

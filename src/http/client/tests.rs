@@ -27,7 +27,7 @@ async fn what_is_taken_is_counted_by_outcome() {
     let envelopes: Vec<_> = (0..7).map(envelope).collect();
     let counts = [("applied", 2), ("repeated", 2), ("refused", 1), ("failed", 1), ("parked", 1)];
     let counts = counts.into_iter().map(|(outcome, count)| (outcome.to_owned(), count)).collect();
-    assert_eq!(client.publish(&envelopes).await.unwrap(), Taken::Committed(counts));
+    assert_eq!(client.publish(&envelopes).await.unwrap(), HandedIn::Committed(counts));
     server.abort();
 }
 

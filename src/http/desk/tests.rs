@@ -12,7 +12,7 @@ use crate::domain::ids::ExceptionId;
 use crate::http::tests::{AWAY, HERE, LOCAL, ask, send, state};
 use crate::store::ParkedId;
 use crate::store::desk::{
-    Cursor, Edit, Edited, FailureState, Group, Limit, OutboxState, Page, ParkedEvent, Step, StoredFailure, Tally,
+    Cursor, Edit, Edited, FailureState, FilterCount, Group, Limit, OutboxState, Page, ParkedEvent, Step, StoredFailure,
 };
 
 /// An open failure with a header and a body.
@@ -118,7 +118,7 @@ impl Desk for FakeDesk {
         Ok(OutboxState { pending: 2, unroutable: 1, oldest_age_s: None })
     }
 
-    async fn count(&self, _: &Filter) -> Result<Tally, DeskError> {
+    async fn count(&self, _: &Filter) -> Result<FilterCount, DeskError> {
         unreachable!("the API changes one failure at a time")
     }
 
@@ -131,7 +131,7 @@ impl Desk for FakeDesk {
         let found = ids.iter().filter_map(|id| {
             let state = &mut states[Self::place(*id)?];
             let before = *state;
-            if mark.verdict(before) == Verdict::Changed {
+            if mark.effect(before) == MarkEffect::Changed {
                 *state = mark.makes();
             }
             Some((*id, before))

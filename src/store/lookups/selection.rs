@@ -135,7 +135,12 @@ fn several<T: Copy + PartialEq>(value: &str, known: &[(&'static str, T)]) -> Res
     for word in value.split(',').map(str::trim) {
         let words = || known.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
         let meant = known.iter().find(|(known, _)| *known == word);
-        let (_, meant) = meant.ok_or_else(|| BadFilter::new(word, format!("expected one or more of {}", words())))?;
+        let hint = match word {
+            "in_force" | "ended" | "pending" => "; this is an enforcement",
+            _ => "",
+        };
+        let expected = || format!("expected one or more of {}{hint}", words());
+        let (_, meant) = meant.ok_or_else(|| BadFilter::new(word, expected()))?;
         if !found.contains(meant) {
             found.push(*meant);
         }

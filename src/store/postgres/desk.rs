@@ -16,8 +16,8 @@ use super::{BadUrl, Fault};
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
 use crate::store::desk::{
-    Cursor, Desk, DeskError, Edit, Edited, FailureState, Filter, Group, Limit, Mark, OutboxState, Page, ParkedEvent,
-    Step, StoredFailure, Tally,
+    Cursor, Desk, DeskError, Edit, Edited, FailureState, Filter, FilterCount, Group, Limit, Mark, OutboxState, Page,
+    ParkedEvent, Step, StoredFailure,
 };
 
 /// Longest work once there is a connection: a little more than the server's own limit, which says better what was wrong.
@@ -95,7 +95,7 @@ impl Desk for PostgresDesk {
         with!(self, connection => look::outbox(connection))
     }
 
-    async fn count(&self, filter: &Filter) -> Result<Tally, DeskError> {
+    async fn count(&self, filter: &Filter) -> Result<FilterCount, DeskError> {
         with!(self, connection => look::count(connection, filter))
     }
 

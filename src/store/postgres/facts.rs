@@ -10,7 +10,7 @@ use crate::store::schema::SchemaError;
 
 const FACTS: &str = "\
 SELECT
-  current_setting('server_version'), current_user::text, current_setting('server_encoding'), current_setting('fsync') = 'on',
+  current_setting('server_version'), current_user::text, current_setting('fsync') = 'on',
   pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on', clock_timestamp()";
 
 /// What a server says about itself.
@@ -20,8 +20,6 @@ pub struct Facts {
     pub version: String,
     /// The role that asked.
     pub user: String,
-    /// Of the database.
-    pub encoding: String,
     /// Whether what is committed survives a power cut.
     pub fsync: bool,
     /// Whether nothing can be written: a replica, or set so.
@@ -30,7 +28,7 @@ pub struct Facts {
     pub clock_ahead_s: f64,
 }
 
-type Row = (String, String, String, bool, bool, DateTime<Utc>);
+type Row = (String, String, bool, bool, DateTime<Utc>);
 
 /// Asks once.
 pub async fn facts(url: &str) -> Result<Facts, SchemaError> {
@@ -38,7 +36,7 @@ pub async fn facts(url: &str) -> Result<Facts, SchemaError> {
     let (mut connection, place) = open(&options).await?;
     let before = Utc::now();
     let row: Result<Row, _> = query_as(FACTS).fetch_one(&mut connection).await;
-    let (version, user, encoding, fsync, is_read_only, clock) = row.map_err(|error| named(&place, error.into()))?;
+    let (version, user, fsync, is_read_only, clock) = row.map_err(|error| named(&place, error.into()))?;
     let clock_ahead_s = lead_s(before, clock, Utc::now());
-    Ok(Facts { version, user, encoding, fsync, is_read_only, clock_ahead_s })
+    Ok(Facts { version, user, fsync, is_read_only, clock_ahead_s })
 }

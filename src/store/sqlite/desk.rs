@@ -18,8 +18,8 @@ use super::lent::{Access, Lender};
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
 use crate::store::desk::{
-    Cursor, Desk, DeskError, Edit, Edited, FailureState, Filter, Group, Limit, Mark, OutboxState, Page, ParkedEvent,
-    Step, StoredFailure, Tally,
+    Cursor, Desk, DeskError, Edit, Edited, FailureState, Filter, FilterCount, Group, Limit, Mark, OutboxState, Page,
+    ParkedEvent, Step, StoredFailure,
 };
 
 /// Longest work once there is a connection: longer than the wait for the write lock, which says better what was wrong.
@@ -93,7 +93,7 @@ impl Desk for SqliteDesk {
         self.lend(Access::Look, on!(connection => look::outbox(connection))).await
     }
 
-    async fn count(&self, filter: &Filter) -> Result<Tally, DeskError> {
+    async fn count(&self, filter: &Filter) -> Result<FilterCount, DeskError> {
         self.lend(Access::Look, on!(connection => look::count(connection, filter))).await
     }
 

@@ -18,7 +18,7 @@ const AGE_MAX: Duration = Duration::from_hours(31 * 24);
 /// A clock a little ahead of ours is nothing: the event counts as new.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// A worker whose clock is further off is not believed: its dates and deadlines are wrong.
-const SKEW_MAX_S: f64 = 300.0;
+pub const SKEW_MAX_S: f64 = 300.0;
 
 /// What is known of the last attempt beside what the store gives back.
 #[derive(Debug, Default)]

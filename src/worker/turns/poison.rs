@@ -10,7 +10,7 @@ use crate::domain::command::Command;
 use crate::worker::input::Input;
 
 /// Why an attempt failed.
-pub(super) enum Trouble {
+pub(super) enum Setback {
     Away(String),
     Poison(Poison),
 }

@@ -10,8 +10,8 @@ use super::super::Fault;
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
 use crate::store::desk::{
-    self, Cursor, FailureState, Filter, Group, Limit, OutboxState, PAGE_BYTES_MAX, Page, ParkedColumns, ParkedEvent,
-    StoredFailure, Tally, page, state, unsigned,
+    self, Cursor, FailureState, Filter, FilterCount, Group, Limit, OutboxState, PAGE_BYTES_MAX, Page, ParkedColumns,
+    ParkedEvent, StoredFailure, page, state, unsigned,
 };
 use crate::store::rows::properties;
 
@@ -168,9 +168,9 @@ pub(super) async fn groups(connection: &mut PgConnection, filter: &Filter, limit
     Ok(rows.into_iter().map(group).collect())
 }
 
-pub(super) async fn count(connection: &mut PgConnection, filter: &Filter) -> Result<Tally, Fault> {
+pub(super) async fn count(connection: &mut PgConnection, filter: &Filter) -> Result<FilterCount, Fault> {
     let (count, as_of) = by_filter(query_as(COUNT), filter).fetch_one(connection).await?;
-    Ok(Tally { count: unsigned(count), as_of })
+    Ok(FilterCount { count: unsigned(count), as_of })
 }
 
 pub(super) async fn states(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<(Uuid, FailureState)>, Fault> {

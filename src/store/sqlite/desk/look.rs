@@ -12,8 +12,8 @@ use crate::domain::dates::{Timestamp, to_microseconds};
 use crate::domain::ids::ExceptionId;
 use crate::store::ParkedId;
 use crate::store::desk::{
-    self, Cursor, FailureState, Filter, Group, Limit, OutboxState, PAGE_BYTES_MAX, Page, ParkedColumns, ParkedEvent,
-    StoredFailure, Tally, page, state, unsigned,
+    self, Cursor, FailureState, Filter, FilterCount, Group, Limit, OutboxState, PAGE_BYTES_MAX, Page, ParkedColumns,
+    ParkedEvent, StoredFailure, page, state, unsigned,
 };
 use crate::store::rows::properties;
 
@@ -257,11 +257,11 @@ pub(super) async fn groups(
     rows.iter().map(group).collect()
 }
 
-pub(super) async fn count(connection: &mut SqliteConnection, filter: &Filter) -> Result<Tally, Fault> {
+pub(super) async fn count(connection: &mut SqliteConnection, filter: &Filter) -> Result<FilterCount, Fault> {
     // Before the count: what comes later was not counted, but for what came in this moment.
     let as_of = now();
     let row = by_filter(COUNT.of(filter), filter, None, None).fetch_one(connection).await?;
-    Ok(Tally { count: unsigned(row.try_get(0)?), as_of })
+    Ok(FilterCount { count: unsigned(row.try_get(0)?), as_of })
 }
 
 pub(super) async fn states(
