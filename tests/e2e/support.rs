@@ -23,7 +23,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const CASE_TIME_MAX: Duration = Duration::from_mins(5);
 
 /// Cases at a time. Each waits most of its time, and two servers and two workers fill a small machine.
-const CASES_AT_ONCE: usize = 2;
+const CASES_AT_ONCE: usize = 3;
 
 /// Cases that are named at the end with their times.
 const SLOWEST: usize = 12;
