@@ -22,7 +22,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// No case is worth more: a case that hangs fails with its name instead of holding up the gate.
 const CASE_TIME_MAX: Duration = Duration::from_mins(5);
 
-/// Cases at a time. Each waits most of its time, and two servers and two workers fill a small machine.
+/// Cases at a time. Each waits most of its time; more of them fill a small machine, and its deadlines pass.
 const CASES_AT_ONCE: usize = 3;
 
 /// Cases that are named at the end with their times.
