@@ -15,6 +15,10 @@ use crate::store::schema::SchemaError;
 use crate::store::{postgres, sqlite};
 use crate::worker::turns::SKEW_MAX_S;
 
+/// Only doing it would tell, and what is read or written here would be somebody's.
+const NO_RIGHTS: &str =
+    "; whether it may read and write there was not asked (`reprieve topology print` shows what it needs)";
+
 /// Asks both at once.
 pub(super) async fn run(config: &Config, checked: &mut Checked) {
     let (mut of_database, mut of_broker) = (Checked::default(), Checked::default());
@@ -112,8 +116,11 @@ async fn broker(config: &Config, checked: &mut Checked) {
         Err(error) => return failed("broker", error.into(), checked),
     };
     match (problems.is_empty(), topology_command::not_compared(&not_compared)) {
-        (true, None) => checked.see("broker", "it takes this user, and every exchange and queue is as it should be"),
-        (true, Some(_)) => checked.see("broker", "it takes this user, and every exchange and queue is there"),
+        (true, None) => checked
+            .see("broker", format!("it takes this user, and every exchange and queue is as it should be{NO_RIGHTS}")),
+        (true, Some(_)) => {
+            checked.see("broker", format!("it takes this user, and every exchange and queue is there{NO_RIGHTS}"))
+        }
         (false, _) => {}
     }
     for problem in problems {
