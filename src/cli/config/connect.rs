@@ -115,19 +115,16 @@ async fn broker(config: &Config, checked: &mut Checked) {
         Ok(found) => found,
         Err(error) => return failed("broker", error.into(), checked),
     };
-    match (problems.is_empty(), topology_command::not_compared(&not_compared)) {
-        (true, None) => checked
-            .see("broker", format!("it takes this user, and every exchange and queue is as it should be{NO_RIGHTS}")),
-        (true, Some(_)) => {
-            checked.see("broker", format!("it takes this user, and every exchange and queue is there{NO_RIGHTS}"))
-        }
-        (false, _) => {}
+    let not_compared = topology_command::not_compared(&not_compared);
+    if problems.is_empty() {
+        let how = if not_compared.is_none() { "as it should be" } else { "there" };
+        checked.see("broker", format!("it takes this user, and every exchange and queue is {how}{NO_RIGHTS}"));
     }
     for problem in problems {
         let message = format!("{}: {}; {}", problem.object, problem.what, problem.remedy);
         checked.error("broker", Code::Failed, message);
     }
-    if let Some(told) = topology_command::not_compared(&not_compared) {
+    if let Some(told) = not_compared {
         checked.see("broker", told);
     }
 }

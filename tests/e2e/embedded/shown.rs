@@ -48,7 +48,10 @@ pub(crate) async fn the_first_command_shows_a_day() {
     let pasted = std::process::Command::new("bash").args(["-O", "expand_aliases", "-c", &script]).output().unwrap();
     assert!(pasted.status.success(), "{script}: {}", String::from_utf8_lossy(&pasted.stderr));
     let pasted = String::from_utf8_lossy(&pasted.stdout);
-    assert!(pasted.contains("SEVERITY") && pasted.contains("self_approval") && pasted.contains("in force"), "{pasted}");
+    assert!(
+        pasted.contains("SEVERITY") && pasted.contains("known-exploited") && pasted.contains("in force"),
+        "{pasted}"
+    );
     let tail = ["--config", &settings, "events", "tail", "--after", "0", "--count", "3", "-o", "jsonl"];
     let tailed = shell.cli_ok(&tail).await;
     assert_eq!(tailed.lines().count(), 3, "{tailed}");
